@@ -1,0 +1,274 @@
+"""The seams: what a provider must do, and what it may count on.
+
+A class with several methods is an ABC; a part that does one thing is a `Protocol`. A backend's
+optional abilities (`ImagePuller`, `CodeStore`, `ResourceMeter`) are small interfaces of their own:
+a backend that has one inherits from it as well.
+
+Every method that talks to something outside carries a deadline of its own, raises only
+`FlowManagerError`, and leaves cancellation alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from anyio.abc import ByteStream
+
+from flow_manager_core.errors import FlowManagerError
+from flow_manager_core.events import Event
+from flow_manager_core.models import (
+    Answer,
+    Attachment,
+    Client,
+    Container,
+    ContainerSpec,
+    CreatePlan,
+    EngineEvent,
+    EngineInfo,
+    Fault,
+    GiveUp,
+    ListedContainer,
+    LogLine,
+    PullProgress,
+    RecoveryHistory,
+    ResourceUsage,
+    Restart,
+    RestartPolicy,
+)
+
+
+class ContainerBackend(ABC):
+    """Makes, runs and watches containers on one engine, for one instance of the manager.
+
+    It sees only containers that carry its instance's label. Ids are the engine's full ids.
+    Methods may be called at the same time for different containers; the manager makes at most one
+    changing call at a time for one container.
+    """
+
+    #: Whether containers have a file system of their own. If so, a channel is mounted into them;
+    #: if not, programs use the host's paths.
+    isolated: bool = True
+
+    @abstractmethod
+    async def ping(self) -> EngineInfo:
+        """Ask the engine whether it is there.
+
+        Raises:
+            EngineUnavailable: it does not answer, or not in time.
+        """
+
+    @abstractmethod
+    def unsupported(self, spec: ContainerSpec) -> Sequence[Fault]:
+        """Name the fields of a spec that this engine cannot honour; empty when it can."""
+
+    @abstractmethod
+    async def create(self, plan: CreatePlan) -> Container:
+        """Make a container without starting it.
+
+        Raises:
+            ImageNotFound: the engine does not have the image.
+            EngineError: the name is in use, or the engine refuses.
+            EngineUnavailable: no answer in time; the container may or may not exist.
+        """
+
+    @abstractmethod
+    async def start(self, container_id: str) -> None:
+        """Start a run; does nothing when one is under way.
+
+        Raises:
+            ContainerNotFound: there is no such container.
+            EngineError: the start failed (port is already allocated, no such command); the
+                container's state is as before.
+        """
+
+    @abstractmethod
+    async def stop(self, container_id: str, timeout: float) -> None:
+        """Ask the program to end, kill it after `timeout` seconds; return once it has ended.
+
+        Does nothing when it does not run.
+
+        Raises:
+            ContainerNotFound: there is no such container.
+        """
+
+    @abstractmethod
+    async def remove(self, container_id: str) -> None:
+        """Remove a container and all that the engine made for it, killing a run under way.
+
+        Raises:
+            ContainerNotFound: there is no such container.
+        """
+
+    @abstractmethod
+    async def inspect(self, container_id: str) -> Container:
+        """Look at one container, now.
+
+        Raises:
+            ContainerNotFound: there is no such container.
+        """
+
+    @abstractmethod
+    async def list(self) -> Sequence[ListedContainer]:
+        """List this instance's containers, in one cheap call."""
+
+    @abstractmethod
+    async def logs(
+        self, container_id: str, *, tail: int | None, since: datetime | None
+    ) -> Sequence[LogLine]:
+        """Read the output, oldest first: the last `tail` lines, those at or after `since`."""
+
+    @abstractmethod
+    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[EngineEvent]]:
+        """Follow the engine's events, from the moment of entering on.
+
+        The iterator ends, or raises `EngineError`, when events may have been lost; the caller
+        watches again and compares. Within one container the order is the engine's.
+        """
+
+
+class ImagePuller(ABC):
+    """A backend that can fetch images."""
+
+    @abstractmethod
+    async def has_image(self, image: str) -> bool:
+        """Tell whether the engine has the image."""
+
+    @abstractmethod
+    async def pull(self, image: str, report: Callable[[PullProgress], None]) -> None:
+        """Fetch an image; `report` is called in the event loop, a few times a second at most.
+
+        Raises:
+            ImageNotFound: the registry does not have it or does not let us.
+            EngineError: the registry is away.
+        """
+
+
+class CodeStore(ABC):
+    """A backend that can keep a code folder at the container's working directory.
+
+    An archive is an uncompressed tar whose names are relative to the code folder.
+    """
+
+    @abstractmethod
+    async def write_code(self, container_id: str, archive: Path) -> None:
+        """Replace the whole code folder with the archive's content. The container does not run."""
+
+    @abstractmethod
+    async def read_code(self, container_id: str, archive: Path) -> None:
+        """Write the code folder into a new archive. The container does not run."""
+
+
+class ResourceMeter(ABC):
+    """A backend that can tell cheaply what a running container uses."""
+
+    @abstractmethod
+    async def usage(self, container_id: str) -> ResourceUsage | None:
+        """Measure now, within milliseconds; ``None`` when it does not run or cannot be seen."""
+
+
+ConnectionHandler = Callable[[ByteStream], Awaitable[None]]
+
+
+class Endpoint(ABC):
+    """The manager's end of one container's channel: flows connect to it, again and again."""
+
+    #: Where it is, as shown to clients (a path, an address).
+    address: str
+
+    @abstractmethod
+    def attachment(self, *, isolated: bool) -> Attachment:
+        """Say what a container needs to find this endpoint.
+
+        It is the same for every life of the manager: a container keeps what it was made with.
+
+        Args:
+            isolated: `ContainerBackend.isolated` of the backend that will make the container.
+        """
+
+    @abstractmethod
+    async def close(self, *, remove: bool) -> None:
+        """Stop listening and end the connections; `remove` also takes away every trace."""
+
+
+class Transport(ABC):
+    """Gives every container a channel of its own, over a byte stream."""
+
+    @abstractmethod
+    def unsupported(self, name: str) -> Sequence[Fault]:
+        """Say why there can be no channel for a container of this name; empty when there can."""
+
+    @abstractmethod
+    async def open(self, name: str, handler: ConnectionHandler) -> Endpoint:
+        """Listen for one container's program.
+
+        Each connection is handed to `handler` in a task of the transport's, and closed when the
+        handler returns. What a previous life of the manager left behind is taken over.
+
+        Raises:
+            ChannelError: the place is taken or cannot be used.
+        """
+
+
+class RecoveryPolicy(Protocol):
+    """Decides what follows a run's end. Pure but for chance: it does no I/O and keeps no state."""
+
+    def decide(self, history: RecoveryHistory, restart: RestartPolicy) -> Restart | GiveUp:
+        """Say when to start again, or that it is of no use.
+
+        Args:
+            history: at least one ended run.
+            restart: the container's own wish; `max_attempts` overrides the policy's.
+        """
+
+
+class ErrorFormat(Protocol):
+    """Turns a failure into the object that clients get."""
+
+    def __call__(self, error: FlowManagerError, at: datetime) -> Mapping[str, Any]:
+        """Return a JSON object."""
+
+
+class Session(Protocol):
+    """One client's line to the manager: its requests on one container keep their order."""
+
+    async def answer(self, name: str, payload: object) -> Answer:
+        """Carry out a request. Never raises but for cancellation: a failure is an answer too."""
+
+
+class Gateway(Protocol):
+    """What a frontend may ask of the manager."""
+
+    @property
+    def version(self) -> str:
+        """The manager's version."""
+
+    @property
+    def backend_name(self) -> str:
+        """The chosen backend's name."""
+
+    def session(self, client: Client) -> Session:
+        """Open a client's session. It needs no closing."""
+
+    def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
+        """Follow all events from now on; see `bus` for what happens to a slow reader."""
+
+    def event_body(self, event: Event) -> Mapping[str, Any]:
+        """The event as the JSON object that clients get."""
+
+    def error_body(self, error: FlowManagerError) -> Mapping[str, Any]:
+        """A failure of the frontend's own, in the one error format."""
+
+    async def health(self) -> Mapping[str, Any]:
+        """The body of ``GET /health``; its ``status`` is ``healthy`` or ``degraded``."""
+
+
+class Frontend(ABC):
+    """Lets clients in. Serving begins when its context is entered and ends when it is left."""
+
+    #: Where clients find it, for people to read.
+    addresses: Sequence[str] = ()

@@ -1,0 +1,141 @@
+"""What the manager tells of its own accord: one class an event, named in the past tense.
+
+The class attribute `name` is the event's name on the wire; its fields are the event's body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from attrs import field, frozen
+
+from flow_manager_core.models import ContainerState, Health
+
+
+def now() -> datetime:
+    """The wall clock, for timestamps that are shown; never for measuring time."""
+    return datetime.now(UTC)
+
+
+@frozen(kw_only=True)
+class Event:
+    """What every event carries. `container_id` is the full id."""
+
+    name: ClassVar[str]
+    container_id: str
+    timestamp: datetime = field(factory=now)
+
+
+@frozen(kw_only=True)
+class StatusChanged(Event):
+    """A container's state changed, whoever changed it."""
+
+    name: ClassVar[str] = "status_changed"
+    old_state: ContainerState
+    new_state: ContainerState
+
+
+@frozen(kw_only=True)
+class ContainerCrashed(Event):
+    """A container ended, not asked to, with a code other than 0 or killed for memory.
+
+    Args:
+        crash_details: ``error``, ``oom_killed``, ``signal``, ``logs`` (the tail of the output).
+    """
+
+    name: ClassVar[str] = "container_crashed"
+    exit_code: int | None
+    crash_details: Mapping[str, Any]
+
+
+@frozen(kw_only=True)
+class RecoveryScheduled(Event):
+    """A restart is due in `delay` seconds; `attempt` counts from 1."""
+
+    name: ClassVar[str] = "recovery_scheduled"
+    attempt: int
+    delay: float
+
+
+@frozen(kw_only=True)
+class ContainerRecovered(Event):
+    """A container runs again after automatic recovery."""
+
+    name: ClassVar[str] = "container_recovered"
+    attempt: int
+
+
+@frozen(kw_only=True)
+class RecoveryGaveUp(Event):
+    """Automatic recovery ended without success."""
+
+    name: ClassVar[str] = "recovery_gave_up"
+    attempts: int
+    reason: str
+
+
+@frozen(kw_only=True)
+class SocketConnected(Event):
+    """A flow's channel came up; `reconnected` when it had been up before."""
+
+    name: ClassVar[str] = "socket_connected"
+    reconnected: bool
+
+
+@frozen(kw_only=True)
+class SocketDisconnected(Event):
+    """A flow's channel went down."""
+
+    name: ClassVar[str] = "socket_disconnected"
+    reason: str
+
+
+@frozen(kw_only=True)
+class MessageReceived(Event):
+    """A flow said something that was no answer somebody waits for; `message` is its frame."""
+
+    name: ClassVar[str] = "message_received"
+    message: Mapping[str, Any]
+
+
+@frozen(kw_only=True)
+class HealthWarned(Event):
+    """A health check failed."""
+
+    name: ClassVar[str] = "container_health_warning"
+    health: Health
+    failures: int
+    error: str
+
+
+@frozen(kw_only=True)
+class ImagePullProgressed(Event):
+    """How far a pull has come. `container_id` is empty: the container is not made yet."""
+
+    name: ClassVar[str] = "image_pull_progress"
+    image: str
+    status: str
+    layer: str | None = None
+    current: int | None = None
+    total: int | None = None
+    request_id: str | None = None
+
+
+@frozen(kw_only=True)
+class ErrorReported(Event):
+    """A failure that no request asked about, such as a bad frame; `error` is the error object."""
+
+    name: ClassVar[str] = "error"
+    error: Mapping[str, Any]
+
+
+@frozen(kw_only=True)
+class ActivityLogged(Event):
+    """A user-visible activity, for a feed that a person reads."""
+
+    name: ClassVar[str] = "activity_log"
+    activity_type: str
+    message: str
+    details: Mapping[str, Any]

@@ -1,0 +1,117 @@
+"""The records that plugins' hooks return: a name, a settings class, a factory."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, ClassVar
+
+from attrs import frozen
+
+from flow_manager_core.contracts import (
+    ContainerBackend,
+    ErrorFormat,
+    Frontend,
+    Gateway,
+    RecoveryPolicy,
+    Transport,
+)
+from flow_manager_core.log import Log
+from flow_manager_core.settings import Settings
+
+
+@frozen
+class NoSettings:
+    """For providers that have nothing to set."""
+
+
+@frozen
+class ProviderContext:
+    """What a provider is built from.
+
+    Args:
+        settings: an instance of the provider's own settings class.
+        core: the manager's settings.
+        log: a logger of the provider's own.
+    """
+
+    settings: Any
+    core: Settings
+    log: Log
+
+
+@frozen(kw_only=True)
+class Provider:
+    """What all provider records have.
+
+    Args:
+        name: what settings choose it by; unique for its kind.
+        summary: one line for people.
+        settings_class: an attrs class whose fields all have defaults; read from the section
+            ``[<kind>.<name>]`` of the file and from ``FLOW_MANAGER_<NAME>_<FIELD>``.
+    """
+
+    kind: ClassVar[str]
+    name: str
+    summary: str = ""
+    settings_class: type = NoSettings
+
+
+@frozen(kw_only=True)
+class BackendProvider(Provider):
+    """A container backend.
+
+    Args:
+        factory: its context is the backend's life.
+        rank: with ``backend = "auto"`` the highest rank that is available is taken.
+        probe: says why it is not available here, ``None`` when it is. May raise nothing.
+    """
+
+    kind: ClassVar[str] = "backend"
+    factory: Callable[[ProviderContext], AbstractAsyncContextManager[ContainerBackend]]
+    rank: int = 0
+    probe: Callable[[ProviderContext], Awaitable[str | None]] | None = None
+
+
+@frozen(kw_only=True)
+class TransportProvider(Provider):
+    """A transport; its context is the transport's life."""
+
+    kind: ClassVar[str] = "transport"
+    factory: Callable[[ProviderContext], AbstractAsyncContextManager[Transport]]
+
+
+@frozen(kw_only=True)
+class RecoveryProvider(Provider):
+    """A recovery policy."""
+
+    kind: ClassVar[str] = "recovery"
+    factory: Callable[[ProviderContext], RecoveryPolicy]
+
+
+@frozen(kw_only=True)
+class ErrorFormatProvider(Provider):
+    """An error format."""
+
+    kind: ClassVar[str] = "error_format"
+    factory: Callable[[ProviderContext], ErrorFormat]
+
+
+@frozen(kw_only=True)
+class FrontendProvider(Provider):
+    """A frontend; it serves for as long as its context lasts."""
+
+    kind: ClassVar[str] = "frontend"
+    factory: Callable[[ProviderContext, Gateway], AbstractAsyncContextManager[Frontend]]
+
+
+__all__ = [
+    "BackendProvider",
+    "ErrorFormatProvider",
+    "FrontendProvider",
+    "NoSettings",
+    "Provider",
+    "ProviderContext",
+    "RecoveryProvider",
+    "TransportProvider",
+]

@@ -1,0 +1,95 @@
+"""The manager's settings, with their defaults. `sources` reads them from the outside world."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+import platformdirs
+from attrs import field, frozen
+
+AUTO = "auto"
+
+
+class LogLevel(StrEnum):
+    """How much the manager's own log tells."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+    CRITICAL = "CRITICAL"
+
+
+class LogFormat(StrEnum):
+    """How a line of the manager's own log looks."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
+def _default_state_dir() -> Path:
+    return Path(platformdirs.user_state_dir("flow-manager"))
+
+
+def _env(*names: str) -> dict[str, tuple[str, ...]]:
+    """Metadata: variables that set the field besides the prefixed one."""
+    return {"env": names}
+
+
+@frozen(kw_only=True)
+class Settings:
+    """What an operator may choose. Durations are seconds.
+
+    Args:
+        instance: separates managers that share one engine.
+        backend: a provider's name, or ``auto``: the best that is available.
+        recovery: a provider's name, or ``auto``: ``backoff`` where installed, else ``none``.
+        frontends: providers' names; embedding needs none.
+        blocked_plugins: plugins and distributions that are not loaded.
+        host: where frontends listen.
+        port: a TCP port, 0 for any free one.
+        cors_origins: origins of browser pages that are let in.
+        token: what clients must present; empty: `token_file`, else one kept in `state_dir`.
+        no_auth: let anyone in; on loopback alone.
+        socket_dir: where the channels' sockets stand.
+        state_dir: what the manager keeps between its lives.
+        volume_roots: folders below which ``volumes`` and ``code_path`` may point.
+        log_file: a file that gets the log as well; empty for none.
+        request_timeout: of one engine call that is neither a stop nor a pull.
+        pull_timeout: of fetching one image.
+        message_timeout: how long an answer of a flow is waited for by default.
+        frame_limit: bytes of one message's JSON.
+        reconcile_interval: between two comparisons with the engine's own listing.
+        proof_of_life: how long an updated flow without a channel must stay up.
+        reconnect_timeout: how long an updated flow may take to open its channel again.
+        shutdown_timeout: how long requests in flight may take once the manager closes.
+    """
+
+    instance: str = "default"
+    backend: str = AUTO
+    transport: str = "unix_socket"
+    recovery: str = AUTO
+    error_format: str = "standard"
+    frontends: tuple[str, ...] = ()
+    blocked_plugins: tuple[str, ...] = ()
+    host: str = field(default="127.0.0.1", metadata=_env("HOST"))
+    port: int = field(default=8000, metadata=_env("PORT"))
+    cors_origins: tuple[str, ...] = field(default=(), metadata=_env("CORS_ORIGINS"))
+    token: str = field(default="", repr=False, metadata={"secret": True})
+    token_file: str = ""
+    no_auth: bool = False
+    socket_dir: Path = field(default=Path("/tmp/kawaflow/sockets"), metadata=_env("SOCKET_DIR"))
+    state_dir: Path = field(factory=_default_state_dir, metadata=_env("STATE_DIR"))
+    volume_roots: tuple[Path, ...] = field(factory=lambda: (Path.cwd(),))
+    log_level: LogLevel = field(default=LogLevel.INFO, metadata=_env("LOG_LEVEL"))
+    log_format: LogFormat = field(default=LogFormat.CONSOLE, metadata=_env("LOG_FORMAT"))
+    log_file: str = ""
+    request_timeout: float = 30.0
+    pull_timeout: float = 600.0
+    message_timeout: float = 30.0
+    frame_limit: int = 1024 * 1024
+    reconcile_interval: float = 5.0
+    proof_of_life: float = 3.0
+    reconnect_timeout: float = 15.0
+    shutdown_timeout: float = 5.0

@@ -2,14 +2,15 @@
 
 The JSON is an object with `command` (string) and `data`. Only JSON that every language reads alike
 is taken: no NaN or Infinity, no number too large for a double, no lone surrogates, no duplicate
-keys, no nesting that a parser's stack cannot hold.
+keys, no nesting deeper than `DEPTH_LIMIT`, which is the default of several languages' parsers.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 from flow_manager_core.errors import ChannelError
@@ -17,6 +18,7 @@ from flow_manager_core.models import Message
 
 HEADER = 4
 ID_LIMIT = 128
+DEPTH_LIMIT = 100
 
 
 class FramingLost(ChannelError):
@@ -38,13 +40,17 @@ class FrameDecoder:
         self._limit = limit
         self._buffer = bytearray()
         self._skip = 0
+        self._lost = False
 
     def feed(self, data: bytes) -> Iterator[bytes | ChannelError]:
         """Take bytes as they came, yield each frame's body that they complete.
 
-        An oversized frame yields a `BadFrame` once, at its header. A length of more than 16 times
-        the limit, which no slip of a sender explains, yields `FramingLost`, and nothing after it.
+        The bytes are taken in as the result is iterated: iterate all of it. An oversized frame
+        yields a `BadFrame` once, at its header. A length of more than 16 times the limit, which
+        no slip of a sender explains, yields `FramingLost`, and nothing after it, ever.
         """
+        if self._lost:
+            return
         self._buffer += data
         while True:
             if self._skip:
@@ -68,6 +74,7 @@ class FrameDecoder:
         told = f"A frame of {length} bytes is over the limit of {self._limit}"
         if length > 16 * self._limit:
             self._buffer.clear()
+            self._lost = True
             return FramingLost(told)
         self._skip = length
         return BadFrame(told)
@@ -85,8 +92,9 @@ def encode_frame(message: Message, limit: int) -> bytes:
         BadFrame: it is over the limit, or holds what JSON cannot say.
     """
     try:
-        text = json.dumps(message.to_json(), ensure_ascii=False, allow_nan=False)
-        body = text.encode()
+        value = message.to_json()
+        body = _ENCODER.encode(value).encode()
+        _limit_depth(body, value)
     except (ValueError, TypeError, RecursionError) as error:
         raise BadFrame(f"The message cannot be written as JSON: {error}") from None
     if len(body) > limit:
@@ -102,7 +110,8 @@ def decode_message(body: bytes) -> Message:
     """
     try:
         found = _DECODER.decode(body.decode())
-        if b"\\u" in body:
+        _limit_depth(body, found)
+        if _ESCAPED_SURROGATE.search(body):
             _reject_surrogates(found)
     except UnicodeDecodeError:
         raise BadFrame("The frame is not UTF-8") from None
@@ -144,6 +153,12 @@ def _finite(text: str) -> float:
     return value
 
 
+def _whole(text: str) -> int:
+    if len(text) > _DOUBLE_DIGITS:
+        _finite(text)
+    return int(text)
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
@@ -151,13 +166,40 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _limit_depth(body: bytes, found: object) -> None:
+    # Counting brackets is cheap and never finds too few; only who has many is looked at closely.
+    if body.count(b"[") + body.count(b"{") <= DEPTH_LIMIT:
+        return
+    level = [found]
+    for _ in range(DEPTH_LIMIT):
+        inner = (i for outer in level for i in _items(outer) if isinstance(i, _CONTAINERS))
+        level = list(inner)
+        if not level:
+            return
+    raise RecursionError(f"more than {DEPTH_LIMIT} levels")
+
+
+def _items(container: Any) -> Iterable[Any]:
+    return container.values() if isinstance(container, dict) else container
+
+
 def _reject_surrogates(found: object) -> None:
     try:
-        json.dumps(found, ensure_ascii=False).encode()
+        _ENCODER.encode(found).encode()
     except UnicodeEncodeError:
         raise ValueError("a text has a lone surrogate") from None
 
 
+_CONTAINERS = (dict, list, tuple)
+#: A whole number of more digits may be over a double's largest, 1.8e308.
+_DOUBLE_DIGITS = 308
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
+)
 _DECODER = json.JSONDecoder(
-    parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_unique
+    parse_constant=_no_constant,
+    parse_float=_finite,
+    parse_int=_whole,
+    object_pairs_hook=_unique,
 )

@@ -48,7 +48,7 @@ class Provider:
         name: what settings choose it by; unique for its kind.
         summary: one line for people.
         settings_class: an attrs class whose fields all have defaults; read from the section
-            ``[<kind>.<name>]`` of the file and from ``FLOW_MANAGER_<NAME>_<FIELD>``.
+            ``[<name>]`` of the file and from ``FLOW_MANAGER_<NAME>_<FIELD>``.
     """
 
     kind: ClassVar[str]

@@ -55,7 +55,8 @@ class Settings:
         socket_dir: where the channels' sockets stand.
         state_dir: what the manager keeps between its lives.
         volume_roots: folders below which ``volumes`` and ``code_path`` may point.
-        log_file: a file that gets the log as well; empty for none.
+        log_file: a file that gets the log as well; ``off`` for none; ``auto``: ``flow-manager.log`` in
+            the current folder, unless the service runs in a container.
         request_timeout: of one engine call that is neither a stop nor a pull.
         pull_timeout: of fetching one image.
         message_timeout: how long an answer of a flow is waited for by default.
@@ -84,7 +85,7 @@ class Settings:
     volume_roots: tuple[Path, ...] = field(factory=lambda: (Path.cwd(),))
     log_level: LogLevel = field(default=LogLevel.INFO, metadata=_env("LOG_LEVEL"))
     log_format: LogFormat = field(default=LogFormat.CONSOLE, metadata=_env("LOG_FORMAT"))
-    log_file: str = ""
+    log_file: str = AUTO
     request_timeout: float = 30.0
     pull_timeout: float = 600.0
     message_timeout: float = 30.0

@@ -7,8 +7,10 @@ a fault. A check that belongs to one type of field raises `Faulty` with all that
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import attrs
@@ -154,20 +156,33 @@ def _path(prefix: str, error: BaseException) -> str:
     return prefix
 
 
-def strict_converter() -> cattrs.Converter:
-    """Make a converter that takes the types of JSON as they are and forbids unknown fields."""
+_PLAIN: dict[type, Callable[[object], Any]] = {
+    str: text,
+    bool: lambda value: expect(bool, value, "true or false"),
+    int: lambda value: integer(value, least=-(2**53), most=2**53),
+    float: lambda value: number(value, least=-1e15, most=1e15),
+}
+
+
+def strict_converter(*enums: type[Enum]) -> cattrs.Converter:
+    """Make a converter that takes the types of JSON as they are and forbids unknown fields.
+
+    Args:
+        enums: those that fields use; cattrs' own dispatch does not give way to a general rule.
+    """
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
-    converter.register_structure_hook(str, lambda v, _: text(v))
-    converter.register_structure_hook(bool, lambda v, _: expect(bool, v, "true or false"))
-    converter.register_structure_hook(int, lambda v, _: integer(v, least=-(2**53), most=2**53))
-    converter.register_structure_hook(float, lambda v, _: number(v, least=-1e15, most=1e15))
-    converter.register_structure_hook_func(_is_enum, _structure_enum)
+    for kind, check in _PLAIN.items():
+        # By identity: cattrs' own dispatch would take an enum of texts for a text.
+        converter.register_structure_hook_func(partial(operator.is_, kind), as_hook(check))
+    for enum in enums:
+        converter.register_structure_hook(enum, _structure_enum)
     converter.register_structure_hook_factory(attrs.has, _attrs_hook_factory(converter))
     return converter
 
 
-def _is_enum(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Enum)
+def as_hook(check: Callable[[object], Any]) -> Callable[[object, Any], Any]:
+    """Make a structure hook of a check."""
+    return lambda value, _type: check(value)
 
 
 def _structure_enum(value: object, kind: type[Enum]) -> Enum:

@@ -1,0 +1,94 @@
+"""The activity feed: which events a person reads about, and in what words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flow_manager_core.events import (
+    ActivityLogged,
+    ContainerCrashed,
+    ContainerRecovered,
+    ErrorReported,
+    Event,
+    HealthWarned,
+    MessageReceived,
+    SocketConnected,
+    SocketDisconnected,
+    StatusChanged,
+)
+from flow_manager_core.trace import current_request
+
+Told = tuple[str, str, Mapping[str, Any]]
+
+
+def _status(event: StatusChanged) -> Told:
+    told = f"Status changed from {event.old_state} to {event.new_state}"
+    return "status_change", told, {"old_state": event.old_state, "new_state": event.new_state}
+
+
+def _crash(event: ContainerCrashed) -> Told:
+    killed = " (out of memory)" if event.crash_details["oom_killed"] else ""
+    told = f"Container crashed with exit code {event.exit_code}{killed}"
+    return "container_crash", told, {"exit_code": event.exit_code}
+
+
+def _recovered(event: ContainerRecovered) -> Told:
+    told = f"Container runs again after attempt {event.attempt}"
+    return "container_recovered", told, {"attempt": event.attempt}
+
+
+def _connected(event: SocketConnected) -> Told:
+    told = "Socket connected again" if event.reconnected else "Socket connected"
+    return "socket_connected", told, {"reconnected": event.reconnected}
+
+
+def _disconnected(event: SocketDisconnected) -> Told:
+    return "socket_disconnected", f"Socket disconnected: {event.reason}", {"reason": event.reason}
+
+
+def _received(event: MessageReceived) -> Told:
+    command = event.message["command"]
+    return "message_received", f"Message received: {command}", {"command": command}
+
+
+def _error(event: ErrorReported) -> Told:
+    details = {"error_type": event.error.get("error_type")}
+    return "container_error", str(event.error.get("message", "")), details
+
+
+def _warned(event: HealthWarned) -> Told:
+    told = f"Health check failed {event.failures} times: {event.error}"
+    return "health_warning", told, {"health": event.health, "failures": event.failures}
+
+
+_WORDS: Mapping[type[Event], Callable[[Any], Told]] = {
+    StatusChanged: _status,
+    ContainerCrashed: _crash,
+    ContainerRecovered: _recovered,
+    SocketConnected: _connected,
+    SocketDisconnected: _disconnected,
+    MessageReceived: _received,
+    ErrorReported: _error,
+    HealthWarned: _warned,
+}
+
+
+def activity_of(event: Event) -> ActivityLogged | None:
+    """The line of the feed for an event, ``None`` for events that are no news to a person."""
+    words = _WORDS.get(type(event))
+    if words is None:
+        return None
+    activity_type, message, details = words(event)
+    return activity(event.container_id, activity_type, message, details)
+
+
+def activity(
+    container_id: str, activity_type: str, message: str, details: Mapping[str, Any]
+) -> ActivityLogged:
+    """A line of the feed, with the id of the request that caused it."""
+    request_id = current_request()
+    traced = {**details, "request_id": request_id} if request_id is not None else dict(details)
+    return ActivityLogged(
+        container_id=container_id, activity_type=activity_type, message=message, details=traced
+    )

@@ -1,0 +1,127 @@
+"""The event bus: every subscriber has a bounded queue of its own, in the order of publication.
+
+The overflow rule: publishing never waits. What comes from flows is held back at its source while a
+subscriber is behind (`relief`), for `PATIENCE` seconds at most. A subscriber whose queue is full
+all the same is cut off: its iterator raises `EventsLost`, so that it knows, and the others go on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import anyio
+
+from flow_manager_core.errors import SystemFault
+from flow_manager_core.events import Event
+
+#: Events that a subscriber may be behind; some 10 MB of small messages.
+LIMIT = 10_000
+#: A subscriber with more than this many waiting holds back the flows.
+CROWDED = LIMIT // 4
+#: Seconds that flows are held back for a subscriber that does not read.
+PATIENCE = 5.0
+
+
+class EventsLost(SystemFault):
+    """A subscriber was too slow for too long, and its subscription has ended."""
+
+
+class Subscription:
+    """One subscriber's queue; iterate over it."""
+
+    def __init__(self, bus: EventBus, limit: int) -> None:
+        self._bus = bus
+        self._limit = limit
+        self._queue: deque[Event] = deque()
+        self._arrived = anyio.Event()
+        self._lost = False
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def put(self, event: Event) -> None:
+        """Take an event; called by the bus."""
+        if self._lost:
+            return
+        if len(self._queue) >= self._limit:
+            self._lost = True
+            self._queue.clear()
+        else:
+            self._queue.append(event)
+        self._arrived.set()
+
+    def close(self) -> None:
+        """End the iteration once what is queued was read."""
+        self._closed = True
+        self._arrived.set()
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._queue:
+            if self._lost:
+                raise EventsLost("Events were lost: this subscriber read too slowly")
+            if self._closed:
+                raise StopAsyncIteration
+            self._arrived = anyio.Event()
+            await self._arrived.wait()
+        event = self._queue.popleft()
+        self._bus.eased()
+        return event
+
+
+class EventBus:
+    """Hands every event to every subscriber."""
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
+        self._subscriptions: list[Subscription] = []
+        self._relief = anyio.Event()
+
+    def publish(self, *events: Event) -> None:
+        """Queue events for everyone, at once and in this order."""
+        for subscription in self._subscriptions:
+            for event in events:
+                subscription.put(event)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody listens; lets the hot path skip making events."""
+        return bool(self._subscriptions)
+
+    @contextmanager
+    def subscribe(self) -> Iterator[Subscription]:
+        """Follow all events from now on."""
+        subscription = Subscription(self, self._limit)
+        self._subscriptions.append(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.remove(subscription)
+            self.eased()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a subscriber is so far behind that flows must wait."""
+        return any(len(s) > CROWDED for s in self._subscriptions)
+
+    async def relief(self) -> None:
+        """Wait until no subscriber is far behind, or patience ends."""
+        with anyio.move_on_after(PATIENCE):
+            while self.crowded:
+                self._relief = anyio.Event()
+                await self._relief.wait()
+
+    def eased(self) -> None:
+        """A subscriber read or left; called by subscriptions."""
+        if not self._relief.is_set() and not self.crowded:
+            self._relief.set()
+
+    def close(self) -> None:
+        """End every subscription once what is queued was read."""
+        for subscription in self._subscriptions:
+            subscription.close()

@@ -1,0 +1,214 @@
+"""A container's channel, through all the connections that its program makes.
+
+The newest connection wins: a program that connects again has lost its old connection, whether or
+not this side has seen it end. Whoever waits for an answer fails at once when the connection ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from itertools import count
+from typing import Protocol
+
+import anyio
+from anyio.abc import ByteStream
+
+from flow_manager_core.connection import Connection
+from flow_manager_core.errors import (
+    ChannelError,
+    ChannelTimeout,
+    FlowManagerError,
+    FlowNotConnected,
+)
+from flow_manager_core.events import now
+from flow_manager_core.framing import decode_message, encode_frame
+from flow_manager_core.models import Message
+
+#: Bad frames that are told in one second; the others are counted.
+FAULTS_PER_SECOND = 5
+#: Questions of clients that may wait for one flow's answers at the same time.
+QUESTIONS = 1000
+
+
+class ChannelListener(Protocol):
+    """Who is told what happens on a channel."""
+
+    def channel_up(self, *, reconnected: bool) -> None:
+        """A connection is there."""
+
+    def channel_down(self, reason: str) -> None:
+        """It ended."""
+
+    async def message_arrived(self, message: Message) -> None:
+        """A message that answers nobody's question; returning late holds the flow back."""
+
+    def bad_frame(self, error: ChannelError, suppressed: int) -> None:
+        """A frame could not be taken; `suppressed` others before it were not told."""
+
+
+class _Question:
+    def __init__(self) -> None:
+        self.settled = anyio.Event()
+        self.answer: Message | None = None
+        self.reason = ""
+
+
+class Channel:
+    """What clients say to one flow goes through here, and what it says comes from here.
+
+    Args:
+        limit: bytes of one message's JSON.
+        error_frame: the body of the frame that tells a flow of a bad frame.
+    """
+
+    def __init__(
+        self,
+        listener: ChannelListener,
+        limit: int,
+        error_frame: Callable[[FlowManagerError], Message],
+    ) -> None:
+        self._listener = listener
+        self._limit = limit
+        self._error_frame = error_frame
+        self._connection: Connection | None = None
+        self._questions: dict[str, _Question] = {}
+        self._ids = count(1)
+        self._was_connected = False
+        self._faults = _Throttle(FAULTS_PER_SECOND)
+        self.last_communication: datetime | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the flow has a connection now."""
+        return self._connection is not None
+
+    def assume_seen(self) -> None:
+        """The flow had a channel in an earlier life of the manager: what comes is a reconnect."""
+        self._was_connected = True
+
+    async def serve(self, stream: ByteStream) -> None:
+        """Serve one connection to its end; a `ConnectionHandler` for transports."""
+        connection = Connection(stream, self._limit, self._on_frame, self._on_fault)
+        if self._connection is not None:
+            self._connection.end("replaced by a newer connection")
+            self._lost(self._connection, "replaced by a newer connection")
+        self._connection = connection
+        reconnected, self._was_connected = self._was_connected, True
+        self._listener.channel_up(reconnected=reconnected)
+        reason = "closed by the manager"
+        try:
+            reason = await connection.run()
+        finally:
+            self._lost(connection, reason)
+
+    def end(self, reason: str) -> None:
+        """End the connection, if there is one."""
+        if self._connection is not None:
+            self._connection.end(reason)
+
+    async def send(self, message: Message, timeout: float) -> None:
+        """Write a message to the flow.
+
+        Raises:
+            FlowNotConnected: there is no connection, or it ended.
+            ChannelTimeout: the flow does not read.
+            ChannelError: the message is over the limit.
+        """
+        frame = encode_frame(message, self._limit)
+        if self._connection is None:
+            raise FlowNotConnected("The flow is not connected")
+        await self._connection.write(frame, timeout)
+        self.last_communication = now()
+
+    async def ask(
+        self, message: Message, timeout: float, sent: Callable[[Message], None]
+    ) -> Message:
+        """Write a question and wait for its answer.
+
+        Args:
+            message: given an id if it has none.
+            timeout: seconds for both together.
+            sent: called with the message as it went out, once it is written.
+
+        Raises:
+            ChannelTimeout: no answer in time; a late one arrives as an ordinary message.
+            FlowNotConnected: there is no connection, or it ended before the answer.
+            ChannelError: too many questions wait already, or this one's id does.
+        """
+        message, question = self._register(message)
+        key = str(message.id)
+        try:
+            with anyio.fail_after(timeout):
+                await self.send(message, timeout)
+                sent(message)
+                await question.settled.wait()
+        except TimeoutError:
+            raise ChannelTimeout(f"The flow did not answer within {timeout:g} s") from None
+        finally:
+            self._questions.pop(key, None)
+        if question.answer is None:
+            raise FlowNotConnected(f"The flow went away before it answered: {question.reason}")
+        return question.answer
+
+    def _register(self, message: Message) -> tuple[Message, _Question]:
+        key = message.id or f"fm-{next(self._ids)}"
+        if key in self._questions:
+            raise ChannelError(f"A question with the id {key} already waits for its answer")
+        if len(self._questions) >= QUESTIONS:
+            raise ChannelError(f"{QUESTIONS} questions already wait for this flow", retryable=True)
+        question = self._questions[key] = _Question()
+        return Message(message.command, message.data, key, message.reply_to), question
+
+    async def _on_frame(self, body: bytes) -> None:
+        try:
+            message = decode_message(body)
+        except ChannelError as error:
+            self._on_fault(error)
+            return
+        self.last_communication = now()
+        question = self._questions.get(message.reply_to) if message.reply_to else None
+        if question is None or question.settled.is_set():
+            await self._listener.message_arrived(message)
+            return
+        question.answer = message
+        question.settled.set()
+
+    def _on_fault(self, error: ChannelError) -> None:
+        if self._faults.allow():
+            self._listener.bad_frame(error, self._faults.take_suppressed())
+            if self._connection is not None:
+                self._connection.write_soon(encode_frame(self._error_frame(error), self._limit))
+
+    def _lost(self, connection: Connection, reason: str) -> None:
+        if self._connection is not connection:
+            return
+        self._connection = None
+        for question in self._questions.values():
+            question.reason = reason
+            question.settled.set()
+        self._listener.channel_down(reason)
+
+
+class _Throttle:
+    """Lets so many through in a second and counts the rest."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._second = -1
+        self._used = 0
+        self._suppressed = 0
+
+    def allow(self) -> bool:
+        second = int(anyio.current_time())
+        if second != self._second:
+            self._second, self._used = second, 0
+        self._used += 1
+        if self._used > self._rate:
+            self._suppressed += 1
+            return False
+        return True
+
+    def take_suppressed(self) -> int:
+        found, self._suppressed = self._suppressed, 0
+        return found

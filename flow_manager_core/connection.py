@@ -1,0 +1,161 @@
+"""One connection of a flow: whole frames in, whole frames out, over a byte stream.
+
+A frame that has begun to be written is never cut: cancelling a write in its middle would lose the
+framing. One task writes; callers queue, and a caller that gives up takes its frame out again
+unless it is on its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+import anyio.lowlevel
+from anyio.abc import ByteStream
+from attrs import define, field
+
+from flow_manager_core.errors import ChannelError, ChannelTimeout, FlowNotConnected
+from flow_manager_core.framing import FrameDecoder, FramingLost
+
+#: Frames that may wait for a flow that does not read; the next caller waits with a deadline.
+OUTBOX = 64
+#: Bytes asked from the kernel at once.
+CHUNK = 65536
+#: Frames handled in a row before other tasks get a turn.
+FAIRNESS = 100
+#: Seconds for the last frames when this side closes.
+FLUSH = 0.5
+
+FrameHandler = Callable[[bytes], Awaitable[None]]
+FaultHandler = Callable[[ChannelError], None]
+
+
+@define(eq=False)
+class _Outgoing:
+    data: bytes
+    abandoned: bool = False
+    done: anyio.Event = field(factory=anyio.Event)
+    written: bool = False
+
+
+class Connection:
+    """Reads and writes frames until either side ends it.
+
+    Args:
+        stream: owned by the caller, who closes it when `run` has returned.
+        limit: bytes of a frame's body.
+        on_frame: awaited for each frame, so that a slow reader holds the flow back.
+        on_fault: told of every frame that cannot be taken.
+    """
+
+    def __init__(
+        self, stream: ByteStream, limit: int, on_frame: FrameHandler, on_fault: FaultHandler
+    ) -> None:
+        self._stream = stream
+        self._decoder = FrameDecoder(limit)
+        self._on_frame = on_frame
+        self._on_fault = on_fault
+        self._send, self._receive = anyio.create_memory_object_stream[_Outgoing](OUTBOX)
+        self._scope = anyio.CancelScope()
+        self._reason = ""
+        self._written_out = anyio.Event()
+
+    async def run(self) -> str:
+        """Serve the connection to its end; return why it ended."""
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._write_frames)
+                    await self._read_frames()
+                    group.cancel_scope.cancel()
+        finally:
+            self._fail_waiting()
+        return self._reason
+
+    def end(self, reason: str) -> None:
+        """End the connection from this side."""
+        self._note(reason)
+        self._scope.cancel()
+
+    async def write(self, frame: bytes, timeout: float) -> None:
+        """Hand a frame to the kernel.
+
+        Raises:
+            ChannelTimeout: the flow did not read for `timeout` seconds. The frame is not sent,
+                unless a part of it already was: then the rest follows when the flow reads on.
+            FlowNotConnected: the connection ended first.
+        """
+        outgoing = _Outgoing(frame)
+        try:
+            with anyio.fail_after(timeout):
+                await self._send.send(outgoing)
+                await outgoing.done.wait()
+        except TimeoutError:
+            raise ChannelTimeout(f"The flow did not read for {timeout:g} s") from None
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            raise FlowNotConnected("The flow's connection ended") from None
+        finally:
+            outgoing.abandoned = True
+        if not outgoing.written:
+            raise FlowNotConnected("The flow's connection ended before the message was sent")
+
+    def write_soon(self, frame: bytes) -> bool:
+        """Queue a frame nobody waits for; drop it, and say so, when the flow does not read."""
+        try:
+            self._send.send_nowait(_Outgoing(frame))
+        except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return False
+        return True
+
+    async def _read_frames(self) -> None:
+        try:
+            while True:
+                await self._take(await self._stream.receive(CHUNK))
+        except anyio.EndOfStream:
+            self._note("closed by the flow")
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as error:
+            self._note(f"connection broken: {error or type(error).__name__}")
+        except FramingLost as error:
+            self._on_fault(error)
+            self._note(f"framing lost: {error}")
+            await self._flush()
+
+    async def _take(self, chunk: bytes) -> None:
+        for count, found in enumerate(self._decoder.feed(chunk), start=1):
+            if isinstance(found, FramingLost):
+                raise found
+            if isinstance(found, ChannelError):
+                self._on_fault(found)
+            else:
+                await self._on_frame(found)
+            if count % FAIRNESS == 0:
+                await anyio.lowlevel.checkpoint()
+
+    async def _flush(self) -> None:
+        """Give what is queued, such as the word on a lost framing, a moment to be written."""
+        self._send.close()
+        with anyio.move_on_after(FLUSH):
+            await self._written_out.wait()
+
+    async def _write_frames(self) -> None:
+        try:
+            async for outgoing in self._receive:
+                if not outgoing.abandoned:
+                    await self._stream.send(outgoing.data)
+                    outgoing.written = True
+                outgoing.done.set()
+            self._written_out.set()
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as error:
+            self.end(f"connection broken: {error or type(error).__name__}")
+
+    def _note(self, reason: str) -> None:
+        self._reason = self._reason or reason
+
+    def _fail_waiting(self) -> None:
+        self._send.close()
+        while True:
+            try:
+                self._receive.receive_nowait().done.set()
+            except (anyio.WouldBlock, anyio.EndOfStream):
+                break
+        self._receive.close()

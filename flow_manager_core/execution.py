@@ -1,0 +1,138 @@
+"""Carries requests out: structure, look up, wait for the turn, run, and name what went wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+
+from flow_manager_core.errors import (
+    FlowManagerError,
+    ShuttingDown,
+    SystemFault,
+)
+from flow_manager_core.log import get_log
+from flow_manager_core.operations.table import Operation, operation_named
+from flow_manager_core.registry import ContainerRecord
+from flow_manager_core.requests import Request
+from flow_manager_core.services import Services
+from flow_manager_core.trace import tracing
+from flow_manager_core.turns import Turn, Turns
+from flow_manager_core.wire import parse_request, request_id_of
+
+#: Seconds that cancelled requests get to unwind.
+UNWIND = 1.0
+
+
+class Executor:
+    """The one way in for requests, whoever sends them."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._log = get_log("operations")
+        self._active: set[anyio.CancelScope] = set()
+        self._idle = anyio.Event()
+        self._closing = False
+
+    async def execute(self, name: str, payload: object, turns: Turns) -> tuple[Operation, Any]:
+        """Carry out a request; return its operation and the answer's body.
+
+        Args:
+            turns: the queue of the client that asks.
+
+        Raises:
+            FlowManagerError: with the operation and its parameters among the details.
+        """
+        request_id = request_id_of(payload)
+        with tracing(request_id):
+            try:
+                operation = operation_named(name)
+                request = parse_request(operation.request, payload)
+                body = await self._until_done(operation, request, payload, turns)
+            except FlowManagerError as error:
+                raise self._named(error, name, payload, request_id) from error.__cause__
+            except Exception as error:
+                self._log.exception("An unexpected fault", operation=name)
+                fault = SystemFault(f"An unexpected fault in the manager: {type(error).__name__}")
+                raise self._named(fault, name, payload, request_id) from error
+            self._log_success(operation, body)
+        return operation, body if request_id is None else {**body, "request_id": request_id}
+
+    async def close(self, timeout: float) -> None:
+        """Take no more requests; give those in flight `timeout` seconds, then fail them by name."""
+        self._closing = True
+        with anyio.move_on_after(timeout):
+            await self._all_done()
+        for scope in self._active:
+            scope.cancel()
+        with anyio.move_on_after(UNWIND, shield=True):
+            await self._all_done()
+
+    async def _all_done(self) -> None:
+        while self._active:
+            self._idle = anyio.Event()
+            await self._idle.wait()
+
+    async def _until_done(
+        self, operation: Operation, request: Request, payload: object, turns: Turns
+    ) -> Any:
+        """Run an operation; one that changes something is not left half done by its caller."""
+        if self._closing:
+            raise ShuttingDown("The manager is shutting down")
+        with anyio.CancelScope(shield=operation.verb is not None) as scope:
+            self._active.add(scope)
+            try:
+                return await self._in_turn(operation, request, payload, turns)
+            finally:
+                self._active.discard(scope)
+                if not self._active:
+                    self._idle.set()
+        raise ShuttingDown("The manager shut down before the request was done")
+
+    async def _in_turn(
+        self, operation: Operation, request: Request, payload: object, turns: Turns
+    ) -> Any:
+        """Everything up to entering the turn happens at once, so that requests keep their order."""
+        services = self._services
+        if operation.subject is None:
+            async with turns.turn(operation.name) as turn:
+                return await operation.run(services, None, request, turn)
+        record = operation.subject(services, request, payload)
+        async with turns.turn(record) as turn:
+            if operation.verb is None:
+                return await operation.run(services, record, request, turn)
+            return await self._alone(operation, record, request, turn)
+
+    async def _alone(
+        self, operation: Operation, record: ContainerRecord, request: Request, turn: Turn
+    ) -> Any:
+        # Twice: what recovery holds is given up, and what it took up while we waited as well.
+        self._services.recovery.cancel(record)
+        async with record.lock:
+            self._services.recovery.cancel(record)
+            if operation.verb != "create":
+                record.made()
+            return await operation.run(self._services, record, request, turn)
+
+    def _named(
+        self, error: FlowManagerError, name: str, payload: object, request_id: str | None
+    ) -> FlowManagerError:
+        known = {"operation": name[:100]}
+        given = payload.get("container_id") if isinstance(payload, dict) else None
+        if isinstance(given, str):
+            known["container_id"] = given[:128]
+        if request_id is not None:
+            known["request_id"] = request_id
+        error.about(**known)
+        subject = {"container_id": given[:128]} if isinstance(given, str) else {}
+        self._log.error(f"Operation: {name[:100]}", **subject, error=error.message)
+        return error
+
+    def _log_success(self, operation: Operation, body: dict[str, Any]) -> None:
+        if operation.verb is not None:
+            told = "name" if operation.verb == "create" else "status"
+            self._log.info(
+                f"Container operation: {operation.verb}",
+                container_id=body["container_id"],
+                **{told: body[told]},
+            )

@@ -1,0 +1,199 @@
+"""The flow manager itself: enters the chosen providers, and carries out requests.
+
+::
+
+    async with FlowManager() as manager:
+        made = await manager.execute("create_container", {"image": "python", "start": True, ...})
+        async with manager.subscribe() as events:
+            async for event in events:
+                ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import TracebackType
+from typing import Any
+
+import anyio
+
+from flow_manager_core.version import __version__
+from flow_manager_core.bus import EventBus
+from flow_manager_core.choice import Choice, Chosen
+from flow_manager_core.errors import ConfigurationError, FlowManagerError
+from flow_manager_core.events import Event, now
+from flow_manager_core.execution import Executor
+from flow_manager_core.health import health_of
+from flow_manager_core.house import build_services
+from flow_manager_core.log import get_log
+from flow_manager_core.models import Answer, Client
+from flow_manager_core.plugins import PluginHost
+from flow_manager_core.providers import (
+    BackendProvider,
+    ErrorFormatProvider,
+    FrontendProvider,
+    RecoveryProvider,
+    TransportProvider,
+)
+from flow_manager_core.services import Services
+from flow_manager_core.settings import Settings
+from flow_manager_core.settings_check import settings_faults
+from flow_manager_core.turns import Turns
+from flow_manager_core.wire import event_body
+
+
+class FlowManager:
+    """One manager. Enter it with ``async with``, in the task that also leaves it.
+
+    Args:
+        settings: left out: the defaults. Nothing is read from the environment here.
+        plugins: plugin objects besides the installed ones.
+        host: plugins that are loaded already, instead of the two above.
+        provider_settings: instances of providers' settings classes, by provider name.
+        backend, transport, recovery, error_format: a provider instead of the settings' choice.
+        frontends: providers instead of the settings' choice.
+
+    Raises:
+        ConfigurationError: on entering, with every fault of the settings and choices.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        plugins: Sequence[object] = (),
+        host: PluginHost | None = None,
+        provider_settings: Mapping[str, Any] | None = None,
+        backend: BackendProvider | None = None,
+        transport: TransportProvider | None = None,
+        recovery: RecoveryProvider | None = None,
+        error_format: ErrorFormatProvider | None = None,
+        frontends: Sequence[FrontendProvider] | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        self._host = host or PluginHost(self.settings.blocked_plugins, plugins)
+        self._choice = Choice(
+            self._host,
+            self.settings,
+            provider_settings or {},
+            backend=backend,
+            transport=transport,
+            recovery=recovery,
+            error_format=error_format,
+            frontends=frontends,
+        )
+        self._log = get_log("manager")
+        self._bus = EventBus()
+        self._stack: AsyncExitStack | None = None
+        self._chosen: Chosen | None = None
+        self._services: Services | None = None
+        self._executor: Executor | None = None
+        #: Where each frontend listens, once entered.
+        self.addresses: list[str] = []
+
+    async def __aenter__(self) -> FlowManager:
+        faults = settings_faults(self.settings)
+        if faults:
+            raise ConfigurationError(faults)
+        async with AsyncExitStack() as stack:
+            self._chosen = await self._choice.make()
+            group = await stack.enter_async_context(anyio.create_task_group())
+            self._services = await build_services(
+                stack, group, self.settings, self._chosen, self._bus, self.error_body
+            )
+            stack.callback(group.cancel_scope.cancel)
+            self._executor = Executor(self._services)
+            stack.callback(self._bus.close)
+            for provider, context in self._chosen.frontends:
+                frontend = await stack.enter_async_context(provider.factory(context, self))
+                self.addresses += frontend.addresses
+            stack.push_async_callback(self._executor.close, self.settings.shutdown_timeout)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        stack, self._stack = self._stack, None
+        if stack is None:
+            raise RuntimeError("this manager is not entered")
+        return await stack.__aexit__(kind, value, traceback)
+
+    @property
+    def version(self) -> str:
+        """The manager's version."""
+        return __version__
+
+    @property
+    def backend_name(self) -> str:
+        """The chosen backend's name."""
+        return self._entered().backend[0].name
+
+    async def execute(self, name: str, payload: object) -> dict[str, Any]:
+        """Carry out a request and return its answer's body.
+
+        Args:
+            name: an operation of the contract, such as ``create_container``.
+            payload: a JSON object.
+
+        Raises:
+            FlowManagerError: it failed; `FlowManagerError.error_type` names how.
+        """
+        _, body = await self._ready().execute(name, payload, Turns())
+        return dict(body)
+
+    def session(self, client: Client) -> ClientSession:
+        """Open a session, in which the requests on one container keep their order."""
+        return ClientSession(self._ready(), self, client)
+
+    @asynccontextmanager
+    async def subscribe(self) -> AsyncIterator[AsyncIterator[Event]]:
+        """Follow all events from now on; a reader that is too slow gets `EventsLost`."""
+        with self._bus.subscribe() as subscription:
+            yield subscription
+
+    def event_body(self, event: Event) -> Mapping[str, Any]:
+        """The event as clients get it."""
+        return event_body(event)
+
+    def error_body(self, error: FlowManagerError) -> Mapping[str, Any]:
+        """A failure in the chosen error format."""
+        return self._entered().error_format(error, now())
+
+    async def health(self) -> Mapping[str, Any]:
+        """How the manager and its engine are; the body of ``GET /health``."""
+        if self._services is None:
+            raise RuntimeError("this manager is not entered")
+        return await health_of(self._services)
+
+    def _entered(self) -> Chosen:
+        if self._chosen is None:
+            raise RuntimeError("this manager is not entered")
+        return self._chosen
+
+    def _ready(self) -> Executor:
+        if self._executor is None:
+            raise RuntimeError("this manager is not entered")
+        return self._executor
+
+
+class ClientSession:
+    """One client's line to the manager; a `Session`."""
+
+    def __init__(self, executor: Executor, manager: FlowManager, client: Client) -> None:
+        self._executor = executor
+        self._manager = manager
+        self._turns = Turns()
+        self.client = client
+
+    async def answer(self, name: str, payload: object) -> Answer:
+        """Carry out a request; a failure is an answer too."""
+        try:
+            operation, body = await self._executor.execute(name, payload, self._turns)
+        except FlowManagerError as error:
+            return Answer("error", self._manager.error_body(error))
+        return Answer(operation.event, body)

@@ -1,0 +1,1 @@
+"""What clients can ask for: one coroutine an operation, and the table that is built from them."""

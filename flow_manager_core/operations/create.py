@@ -1,0 +1,167 @@
+"""Create a container: all checks first, then the channel, the image, the container, its code."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio import to_thread
+
+from flow_manager_core.answers import created_body
+from flow_manager_core.code import pack_code
+from flow_manager_core.contracts import CodeStore, ImagePuller
+from flow_manager_core.errors import EngineError, InvalidRequest, SystemFault
+from flow_manager_core.events import ImagePullProgressed
+from flow_manager_core.models import (
+    Attachment,
+    Container,
+    ContainerSpec,
+    CreatePlan,
+    Fault,
+    PullPolicy,
+    PullProgress,
+)
+from flow_manager_core.operations.running import start_run
+from flow_manager_core.paths import spec_path_faults
+from flow_manager_core.registry import ContainerRecord
+from flow_manager_core.requests import CreateContainer
+from flow_manager_core.services import Services
+from flow_manager_core.terms import fingerprint, labels_for, terms_of
+from flow_manager_core.trace import current_request
+from flow_manager_core.turns import Turn
+
+
+def claim(services: Services, request: CreateContainer, payload: object) -> ContainerRecord:
+    """Take the name, or find what the same request has made or is making.
+
+    Raises:
+        EngineError: the name is in use.
+        InvalidRequest: the request id was used for another payload.
+    """
+    made = services.registry.with_request(request.request_id)
+    if made is not None:
+        if made.terms.fingerprint != fingerprint(payload):
+            raise InvalidRequest([Fault("request_id", "was used for a different create_container")])
+        return made
+    spec = request.spec(request.name or f"flow-{secrets.token_hex(4)}")
+    record = ContainerRecord(spec.name, terms_of(spec, request.request_id, payload))
+    services.registry.reserve(record)
+    return record
+
+
+async def create_container(
+    services: Services, record: ContainerRecord, request: CreateContainer, _turn: Turn
+) -> dict[str, Any]:
+    """Make a container; nothing of it remains if that fails.
+
+    A failed start of a container that was made leaves it as it is, ``created``.
+    """
+    if record.gone:
+        raise EngineError("The same request has just failed", retryable=True)
+    if record.container is None:
+        await _make(services, record, request)
+        services.reporter.note(
+            record, "container_created", f"Container {record.name} created", name=record.name
+        )
+        if request.start:
+            await start_run(services, record)
+            services.reporter.note(record, "container_started", f"Container {record.name} started")
+    return created_body(record)
+
+
+async def _make(services: Services, record: ContainerRecord, request: CreateContainer) -> None:
+    spec = request.spec(record.name)
+    async with AsyncExitStack() as undo:
+        undo.callback(services.registry.drop, record)
+        await _check(services, spec)
+        await services.channels.open(record)
+        undo.push_async_callback(services.channels.close, record, remove=True)
+        await _fetch_image(services, spec)
+        container = await _create(services, record, spec)
+        undo.push_async_callback(_remove, services, container)
+        await put_code(services, container.id, spec.code_path)
+        services.registry.admit(record, container)
+        undo.pop_all()
+
+
+async def _check(services: Services, spec: ContainerSpec) -> None:
+    faults = [*services.backend.unsupported(spec), *services.transport.unsupported(spec.name)]
+    name = services.backend_name
+    if spec.pull is not PullPolicy.NEVER and not isinstance(services.backend, ImagePuller):
+        faults.append(Fault("pull", f"not supported by the {name} backend"))
+    if spec.code_path is not None and not isinstance(services.backend, CodeStore):
+        faults.append(Fault("code_path", f"not supported by the {name} backend"))
+    if spec.volumes or spec.code_path is not None:
+        faults += await to_thread.run_sync(spec_path_faults, spec, services.settings)
+    if faults:
+        raise InvalidRequest(sorted(set(faults), key=lambda fault: fault.field))
+
+
+async def _fetch_image(services: Services, spec: ContainerSpec) -> None:
+    if spec.pull is PullPolicy.NEVER or not isinstance(services.backend, ImagePuller):
+        return
+    if spec.pull is PullPolicy.MISSING and await services.backend.has_image(spec.image):
+        return
+
+    def report(progress: PullProgress) -> None:
+        services.reporter.tell(
+            ImagePullProgressed(
+                container_id="",
+                image=progress.image,
+                status=progress.status,
+                layer=progress.layer,
+                current=progress.current,
+                total=progress.total,
+                request_id=current_request(),
+            )
+        )
+
+    await services.backend.pull(spec.image, report)
+
+
+async def _create(services: Services, record: ContainerRecord, spec: ContainerSpec) -> Container:
+    if record.endpoint is None:
+        raise SystemFault("The container's channel was closed while it was being made")
+    attachment = record.endpoint.attachment(isolated=services.backend.isolated)
+    _check_targets(spec, attachment)
+    plan = CreatePlan(
+        spec=spec,
+        labels=labels_for(spec, services.settings.instance, record.terms),
+        attachment=attachment,
+    )
+    return await services.backend.create(plan)
+
+
+def _check_targets(spec: ContainerSpec, attachment: Attachment) -> None:
+    taken = [Path(mount.target) for mount in attachment.mounts]
+    faults = [
+        Fault(f"volumes.{mount.source}", f"{mount.target} is kept for the channel")
+        for mount in spec.volumes
+        for own in taken
+        if own == Path(mount.target) or own in Path(mount.target).parents
+    ]
+    if faults:
+        raise InvalidRequest(faults)
+
+
+async def put_code(services: Services, container_id: str, code_path: str | None) -> None:
+    """Put a folder of the host at the container's working directory.
+
+    Raises:
+        InvalidRequest: the folder holds what cannot be copied.
+    """
+    if code_path is None or not isinstance(services.backend, CodeStore):
+        return
+    with tempfile.TemporaryDirectory(prefix="flow-manager-") as folder:
+        archive = Path(folder) / "code.tar"
+        await to_thread.run_sync(pack_code, Path(code_path), archive)
+        await services.backend.write_code(container_id, archive)
+
+
+async def _remove(services: Services, container: Container) -> None:
+    with anyio.CancelScope(shield=True):
+        await services.backend.remove(container.id)

@@ -1,0 +1,124 @@
+"""The table of operations: each with its request class, its answer's event and its place in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from flow_manager_core.errors import InvalidRequest
+from flow_manager_core.models import Fault
+from flow_manager_core.operations import create, messages, queries, running, update
+from flow_manager_core.registry import ContainerRecord
+from flow_manager_core.requests import (
+    ContainerRequest,
+    CreateContainer,
+    DeleteContainer,
+    GetContainerLogs,
+    GetContainerStatus,
+    ListContainers,
+    Request,
+    RestartContainer,
+    SendMessage,
+    StartContainer,
+    StopContainer,
+    UpdateContainer,
+)
+from flow_manager_core.services import Services
+from flow_manager_core.turns import Turn
+
+Body = dict[str, Any]
+Subject = Callable[[Services, Any, object], ContainerRecord]
+
+
+def by_reference(services: Services, request: ContainerRequest, _payload: object) -> ContainerRecord:
+    """The container that the request names."""
+    return services.registry.find(request.container_id)
+
+
+@frozen(kw_only=True)
+class Operation:
+    """One row.
+
+    Args:
+        request: the class of its payload.
+        event: the name of its response event.
+        subject: finds the container it is about, without waiting; ``None``: about none.
+        run: carries it out. A changing one holds the container's lock.
+        verb: the word for it in the log; ``None`` for operations that change nothing.
+    """
+
+    request: type[Request]
+    event: str
+    run: Callable[[Services, Any, Any, Turn], Awaitable[Body]]
+    subject: Subject | None = by_reference
+    verb: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The request's name on the wire."""
+        return self.request.operation
+
+
+_ROWS = (
+    Operation(
+        request=CreateContainer,
+        event="container_created",
+        subject=create.claim,
+        run=create.create_container,
+        verb="create",
+    ),
+    Operation(
+        request=StartContainer,
+        event="container_started",
+        run=running.start_container,
+        verb="start",
+    ),
+    Operation(
+        request=StopContainer, event="container_stopped", run=running.stop_container, verb="stop"
+    ),
+    Operation(
+        request=RestartContainer,
+        event="container_restarted",
+        run=running.restart_container,
+        verb="restart",
+    ),
+    Operation(
+        request=UpdateContainer,
+        event="container_updated",
+        run=update.update_container,
+        verb="update",
+    ),
+    Operation(
+        request=DeleteContainer,
+        event="container_deleted",
+        run=running.delete_container,
+        verb="delete",
+    ),
+    Operation(request=SendMessage, event="message_sent", run=messages.send_message),
+    Operation(
+        request=GetContainerStatus, event="container_status", run=queries.get_container_status
+    ),
+    Operation(
+        request=ListContainers, event="container_list", subject=None, run=queries.list_containers
+    ),
+    Operation(request=GetContainerLogs, event="container_logs", run=queries.get_container_logs),
+)
+
+OPERATIONS: Mapping[str, Operation] = {row.name: row for row in _ROWS}
+
+
+def operation_named(name: str) -> Operation:
+    """Look an operation up.
+
+    Raises:
+        InvalidRequest: there is none of this name; the known ones are listed.
+    """
+    found = OPERATIONS.get(name)
+    if found is None:
+        known = ", ".join(OPERATIONS)
+        raise InvalidRequest(
+            [Fault("operation", f"unknown operation {name[:100]!r}; known are {known}")]
+        )
+    return found

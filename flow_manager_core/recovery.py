@@ -1,0 +1,157 @@
+"""Starts ended containers again, as the recovery policy decides.
+
+The policy is pure: how the runs ended goes in, a delay or the end of all attempts comes out. A
+stop, delete, start, restart or update of the container wins over a restart that waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+from anyio.abc import TaskGroup
+from attrs import define, field
+
+from flow_manager_core.contracts import RecoveryPolicy
+from flow_manager_core.errors import ContainerNotFound, EngineUnavailable, FlowManagerError
+from flow_manager_core.events import ContainerRecovered, RecoveryGaveUp, RecoveryScheduled
+from flow_manager_core.lifecycle import RunEnded
+from flow_manager_core.log import get_log
+from flow_manager_core.models import GiveUp, Restart, RestartMode
+from flow_manager_core.registry import ContainerRecord
+from flow_manager_core.reporter import Reporter
+
+#: Restarts that are carried out at the same time: many crash loops must not starve the engine.
+RESTARTS = 4
+#: Seconds between two tries while the engine is away; these spend no attempt.
+ENGINE_AWAY = 1.0
+
+
+@define(eq=False)
+class _Pending:
+    """A recovery under way; `again`: a run ended that it has not considered yet."""
+
+    scope: anyio.CancelScope = field(factory=anyio.CancelScope)
+    again: bool = True
+
+
+Starter = Callable[[ContainerRecord], Awaitable[None]]
+
+
+class Recoverer:
+    """Waits out the delays, each in a task of its own.
+
+    Args:
+        start: starts a container whose lock is held.
+    """
+
+    def __init__(
+        self, policy: RecoveryPolicy, reporter: Reporter, group: TaskGroup, start: Starter
+    ) -> None:
+        self._policy = policy
+        self._reporter = reporter
+        self._group = group
+        self._start = start
+        self._limiter = anyio.CapacityLimiter(RESTARTS)
+        self._pending: dict[ContainerRecord, _Pending] = {}
+        self._log = get_log("recovery")
+
+    def run_ended(self, record: ContainerRecord, ended: RunEnded) -> None:
+        """Consider a run's end; an `EndHandler` for the supervisor."""
+        if record.updating or not self._wanted(record, ended):
+            return
+        pending = self._pending.get(record)
+        if pending is not None:
+            pending.again = True
+            return
+        pending = self._pending[record] = _Pending()
+        self._group.start_soon(self._recover, record, pending)
+
+    def cancel(self, record: ContainerRecord) -> None:
+        """Forget a restart that waits: somebody took the container in hand."""
+        pending = self._pending.pop(record, None)
+        if pending is not None:
+            pending.scope.cancel()
+
+    def _wanted(self, record: ContainerRecord, ended: RunEnded) -> bool:
+        if ended.asked or ended.container is None:
+            return False
+        mode = record.terms.restart.policy
+        return mode is RestartMode.ALWAYS or (mode is not RestartMode.NEVER and ended.crashed)
+
+    async def _recover(self, record: ContainerRecord, pending: _Pending) -> None:
+        with pending.scope:
+            try:
+                while pending.again:
+                    pending.again = False
+                    await self._attempt(record, pending)
+            finally:
+                if self._pending.get(record) is pending:
+                    del self._pending[record]
+
+    async def _attempt(self, record: ContainerRecord, pending: _Pending) -> None:
+        verdict = self._policy.decide(record.history, record.terms.restart)
+        if isinstance(verdict, GiveUp):
+            self._give_up(record, verdict)
+            return
+        self._schedule(record, verdict)
+        await anyio.sleep(verdict.delay)
+        async with self._limiter, record.lock:
+            if not record.gone and not record.state.alive:
+                await self._start_again(record, verdict, pending)
+
+    def _schedule(self, record: ContainerRecord, verdict: Restart) -> None:
+        self._log.info(
+            "Container recovery scheduled",
+            container_id=record.short_id,
+            attempt=verdict.attempt,
+            delay=round(verdict.delay, 3),
+        )
+        self._reporter.tell(
+            RecoveryScheduled(
+                container_id=record.id, attempt=verdict.attempt, delay=round(verdict.delay, 3)
+            )
+        )
+
+    async def _start_again(
+        self, record: ContainerRecord, verdict: Restart, pending: _Pending
+    ) -> None:
+        try:
+            await self._start_through_outage(record)
+        except ContainerNotFound:
+            return  # somebody removed it; the supervisor tells of that
+        except FlowManagerError as error:
+            self._log.error(
+                "Operation: recover_container", container_id=record.short_id, error=error.message
+            )
+            record.ran(0.0, anyio.current_time())
+            pending.again = True
+            return
+        record.restarts += 1
+        self._log.info(
+            "Container recovered", container_id=record.short_id, attempt=verdict.attempt
+        )
+        self._reporter.tell(ContainerRecovered(container_id=record.id, attempt=verdict.attempt))
+
+    async def _start_through_outage(self, record: ContainerRecord) -> None:
+        while True:
+            try:
+                # A start under way is waited for: whoever cancels acts on a container at rest.
+                with anyio.CancelScope(shield=True):
+                    await self._start(record)
+                return
+            except EngineUnavailable:
+                await anyio.sleep(ENGINE_AWAY)
+
+    def _give_up(self, record: ContainerRecord, verdict: GiveUp) -> None:
+        self._log.error(
+            "Container recovery gave up",
+            container_id=record.short_id,
+            attempts=verdict.attempts,
+            reason=verdict.reason,
+        )
+        self._reporter.tell(
+            RecoveryGaveUp(
+                container_id=record.id, attempts=verdict.attempts, reason=verdict.reason
+            )
+        )

@@ -1,0 +1,195 @@
+"""What the manager knows of its containers: one record each, found by id, name or prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+import anyio
+
+from flow_manager_core.channel import Channel
+from flow_manager_core.contracts import Endpoint
+from flow_manager_core.errors import ContainerNotFound, EngineError
+from flow_manager_core.models import Container, ContainerState, RecoveryHistory
+from flow_manager_core.terms import Terms
+
+SHORT = 12
+SHORTEST_PREFIX = 4
+#: Ended runs that a recovery policy can look back on.
+HISTORY = 1000
+
+
+class ContainerRecord:
+    """Everything about one container, from the reservation of its name to its removal.
+
+    `lock` is held by whoever changes the container; `look_lock` by whoever asks the engine about
+    it and draws conclusions.
+    """
+
+    def __init__(self, name: str, terms: Terms) -> None:
+        self.name = name
+        self.terms = terms
+        self.lock = anyio.Lock()
+        self.look_lock = anyio.Lock()
+        self.container: Container | None = None
+        self.state = ContainerState.CREATED
+        self.endpoint: Endpoint | None = None
+        self.channel: Channel | None = None
+        self.gone = False
+        #: The run that the manager asked to end, by its start.
+        self.asked_run: datetime | None = None
+        #: When the engine last told of a polite signal or a stop from outside (engine's clock).
+        self.outside_stop = 0.0
+        self.updating = False
+        self.restarts = 0
+        self.uptimes: list[float] = []
+        self.ends: list[float] = []
+        self._changed = anyio.Event()
+
+    @property
+    def id(self) -> str:
+        """The engine's full id, empty until the engine made the container."""
+        return self.container.id if self.container else ""
+
+    @property
+    def short_id(self) -> str:
+        """The id that clients are shown."""
+        return self.id[:SHORT]
+
+    @property
+    def connected(self) -> bool:
+        """Whether the flow has its channel."""
+        return self.channel is not None and self.channel.connected
+
+    def made(self) -> Container:
+        """The container as last seen.
+
+        Raises:
+            ContainerNotFound: it is gone, or the create came to nothing.
+        """
+        if self.container is None or self.gone:
+            raise not_found(self.name)
+        return self.container
+
+    def ran(self, uptime: float, ended: float) -> None:
+        """Note that a run ended; seconds, on a monotonic clock."""
+        self.uptimes = [*self.uptimes[-HISTORY:], uptime]
+        self.ends = [*self.ends[-HISTORY:], ended]
+
+    @property
+    def history(self) -> RecoveryHistory:
+        """The ended runs that recovery has to consider."""
+        return RecoveryHistory(tuple(self.uptimes), tuple(self.ends))
+
+    def forgive(self) -> None:
+        """Forget the ended runs: somebody took the container in hand."""
+        self.uptimes, self.ends = [], []
+
+    def notify(self) -> None:
+        """Wake those who wait for a change of state or channel."""
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Wait until a condition on this record holds; tell whether it did in time (seconds)."""
+        with anyio.move_on_after(timeout):
+            while not condition():
+                await self._changed.wait()
+            return True
+        return condition()
+
+
+class Registry:
+    """The records. A record that is being made is found by its name already."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, ContainerRecord] = {}
+        self._by_id: dict[str, ContainerRecord] = {}
+        self._by_short: dict[str, ContainerRecord] = {}
+        self._by_request: dict[str, ContainerRecord] = {}
+
+    def __iter__(self) -> Iterator[ContainerRecord]:
+        return iter([r for r in self._by_name.values() if r.container is not None])
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def has_name(self, name: str) -> bool:
+        """Whether a container of this name is known or being made."""
+        return name in self._by_name
+
+    def reserve(self, record: ContainerRecord) -> None:
+        """Take a name before the engine is asked.
+
+        Raises:
+            EngineError: the name is in use.
+        """
+        if record.name in self._by_name:
+            raise name_in_use(record.name)
+        self._by_name[record.name] = record
+        if record.terms.request_id is not None:
+            self._by_request[record.terms.request_id] = record
+
+    def admit(self, record: ContainerRecord, container: Container) -> None:
+        """The engine made it: from now on it is found by its id as well."""
+        record.container = container
+        self._by_id[container.id] = record
+        self._by_short[container.id[:SHORT]] = record
+
+    def drop(self, record: ContainerRecord) -> None:
+        """Forget a container that is gone or came to nothing."""
+        record.gone = True
+        record.notify()
+        if self._by_name.get(record.name) is record:
+            del self._by_name[record.name]
+        self._by_id.pop(record.id, None)
+        self._by_short.pop(record.short_id, None)
+        if self._by_request.get(record.terms.request_id or "") is record:
+            del self._by_request[record.terms.request_id or ""]
+
+    def with_id(self, container_id: str) -> ContainerRecord | None:
+        """The record of an engine's full id."""
+        return self._by_id.get(container_id)
+
+    def with_request(self, request_id: str | None) -> ContainerRecord | None:
+        """The record that a create with this request id made, or is making."""
+        return self._by_request.get(request_id) if request_id is not None else None
+
+    def find(self, ref: str) -> ContainerRecord:
+        """Find by full id, short id, name, or unambiguous prefix of an id, in this order.
+
+        Ids come first: a name that looks like another container's id cannot stand in for it.
+
+        Raises:
+            ContainerNotFound: none, or a prefix of several.
+        """
+        found = self._by_id.get(ref) or self._by_short.get(ref) or self._by_name.get(ref)
+        return found or self._with_prefix(ref)
+
+    def _with_prefix(self, ref: str) -> ContainerRecord:
+        if len(ref) < SHORTEST_PREFIX:
+            raise not_found(ref)
+        found = [record for key, record in self._by_id.items() if key.startswith(ref)]
+        if len(found) > 1:
+            raise ContainerNotFound(
+                f"Container not found: {ref} is the beginning of {len(found)} ids",
+                container_id=ref,
+                hint="Use more characters of the container ID, or its name",
+            )
+        if not found:
+            raise not_found(ref)
+        return found[0]
+
+
+def not_found(ref: str) -> ContainerNotFound:
+    """The error for a container that is not there or not ours."""
+    return ContainerNotFound(f"Container not found: {ref}", container_id=ref)
+
+
+def name_in_use(name: str) -> EngineError:
+    """The error for a second container of one name."""
+    return EngineError(
+        f"The container name {name} is already in use",
+        hint="Use a different name, or delete the container that has it",
+        name=name,
+    )

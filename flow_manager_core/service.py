@@ -1,0 +1,142 @@
+"""The service: a manager with its frontends, from start to signal. What ``serve`` runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import anyio
+from attrs import evolve, frozen
+
+from flow_manager_core.errors import ConfigurationError
+from flow_manager_core.log import get_log
+from flow_manager_core.logs import logging_to
+from flow_manager_core.manager import FlowManager
+from flow_manager_core.models import Fault
+from flow_manager_core.plugins import PluginHost
+from flow_manager_core.settings import Settings
+from flow_manager_core.sources import Sources
+from flow_manager_core.tokens import token_path, with_token
+
+DEFAULT_FRONTENDS = ("socketio",)
+CONFIGURATION_EXIT = 2
+
+
+@frozen
+class Configuration:
+    """Everything that a service starts from.
+
+    Args:
+        origins: where each setting came from.
+    """
+
+    settings: Settings
+    host: PluginHost
+    provider_settings: Mapping[str, Any]
+    origins: Mapping[str, str]
+
+
+def configure(command_line: Mapping[str, Any], environ: Mapping[str, str]) -> Configuration:
+    """Read all settings and load the plugins.
+
+    Raises:
+        ConfigurationError: with every fault.
+    """
+    sources = Sources.read(command_line, environ)
+    settings = sources.core()
+    if not settings.frontends:
+        settings = evolve(settings, frontends=DEFAULT_FRONTENDS)
+    host = PluginHost(settings.blocked_plugins)
+    provider_settings = sources.providers(list(host.all_providers()))
+    return Configuration(settings, host, provider_settings, sources.origins)
+
+
+def run(
+    command_line: Mapping[str, Any],
+    environ: Mapping[str, str],
+    say: Callable[[str], None] = print,
+) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code.
+
+    Args:
+        say: prints a line for people.
+    """
+    try:
+        _run(command_line, environ, say)
+    except (ConfigurationError, BaseExceptionGroup) as error:
+        faults = _faults(error)
+        if not faults:
+            raise
+        for fault in sorted(faults, key=lambda fault: fault.field):
+            print(f"flow-manager: {fault.field}: {fault.message}", file=sys.stderr)
+        return CONFIGURATION_EXIT
+    return 0
+
+
+def _run(
+    command_line: Mapping[str, Any], environ: Mapping[str, str], say: Callable[[str], None]
+) -> None:
+    configuration = configure(command_line, environ)
+    settings = with_token(configuration.settings)
+    with logging_to(settings):
+        configuration = evolve(configuration, settings=settings)
+        anyio.run(serve, configuration, say, backend_options=event_loop_options())
+
+
+def _faults(error: BaseException) -> set[Fault]:
+    if isinstance(error, ConfigurationError):
+        return set(error.faults)
+    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    return {fault for one in inner for fault in _faults(one)}
+
+
+def event_loop_options() -> dict[str, Any]:
+    """uvloop where it is installed."""
+    return {"use_uvloop": importlib.util.find_spec("uvloop") is not None}
+
+
+async def serve(configuration: Configuration, say: Callable[[str], None]) -> None:
+    """Run the service in this event loop until a signal comes."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with anyio.create_task_group() as group:
+
+            async def wait_for_signal() -> None:
+                async for number in signals:
+                    get_log("service").info("Shutting down", signal=number.name)
+                    group.cancel_scope.cancel()
+                    return
+
+            group.start_soon(wait_for_signal)
+            await _serve_forever(configuration, say)
+
+
+async def _serve_forever(configuration: Configuration, say: Callable[[str], None]) -> None:
+    manager = FlowManager(
+        configuration.settings,
+        host=configuration.host,
+        provider_settings=configuration.provider_settings,
+    )
+    async with manager:
+        for line in greeting(manager, configuration.origins):
+            say(line)
+        await anyio.sleep_forever()
+
+
+def greeting(manager: FlowManager, origins: Mapping[str, str]) -> list[str]:
+    """What the operator reads at the start, with a line to copy into a client."""
+    settings = manager.settings
+    lines = [f"Flow Manager {manager.version}, backend {manager.backend_name}"]
+    lines += [f"Listening on {address}" for address in manager.addresses]
+    if settings.no_auth:
+        return [*lines, "No token is asked for (--no-auth)"]
+    if origins.get("token") != "default" or settings.token_file:
+        return [*lines, "Clients present the token that was set"]
+    lines.append(f"Token: {settings.token}  (kept in {token_path(settings)})")
+    if manager.addresses:
+        lines.append(
+            f'Connect: io("{manager.addresses[0]}", {{auth: {{token: "{settings.token}"}}}})'
+        )
+    return lines

@@ -1,0 +1,28 @@
+"""The parts that operations work with, in one record."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from flow_manager_core.adoption import Channels
+from flow_manager_core.contracts import ContainerBackend, Transport
+from flow_manager_core.recovery import Recoverer
+from flow_manager_core.registry import Registry
+from flow_manager_core.reporter import Reporter
+from flow_manager_core.settings import Settings
+from flow_manager_core.supervisor import Supervisor
+
+
+@frozen(kw_only=True)
+class Services:
+    """What an operation may use."""
+
+    settings: Settings
+    backend_name: str
+    backend: ContainerBackend
+    transport: Transport
+    registry: Registry
+    channels: Channels
+    supervisor: Supervisor
+    recovery: Recoverer
+    reporter: Reporter

@@ -1,0 +1,58 @@
+"""What settings must be beyond their types; for files and environments as for embedders."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+
+from flow_manager_core.models import Fault
+from flow_manager_core.settings import Settings
+
+INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+#: A frame's length has four bytes, and a frame is held in memory.
+LARGEST_FRAME = 256 * 1024 * 1024
+POSITIVE = (
+    "request_timeout",
+    "pull_timeout",
+    "message_timeout",
+    "reconcile_interval",
+    "proof_of_life",
+    "reconnect_timeout",
+    "shutdown_timeout",
+)
+
+
+def settings_faults(settings: Settings) -> list[Fault]:
+    """Name every setting that cannot be."""
+    faults = [
+        Fault(name, "must be more than 0 and at most 86400 seconds")
+        for name in POSITIVE
+        if not 0 < getattr(settings, name) <= 86400
+    ]
+    if not INSTANCE.fullmatch(settings.instance):
+        faults.append(Fault("instance", "must hold 1 to 63 letters, digits, _ . -"))
+    if not 0 <= settings.port <= 65535:
+        faults.append(Fault("port", "must be from 0 to 65535"))
+    if not 1024 <= settings.frame_limit <= LARGEST_FRAME:
+        faults.append(Fault("frame_limit", f"must be from 1024 to {LARGEST_FRAME} bytes"))
+    for name in ("socket_dir", "state_dir"):
+        if not getattr(settings, name).is_absolute():
+            faults.append(Fault(name, "must be an absolute path"))
+    if Path("/") in settings.volume_roots:
+        faults.append(Fault("volume_roots", "must not hold /"))
+    if settings.no_auth and not is_loopback(settings.host):
+        faults.append(Fault("no_auth", "is accepted on loopback alone"))
+    if settings.no_auth and (settings.token or settings.token_file):
+        faults.append(Fault("no_auth", "contradicts the token that is set"))
+    return faults
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,104 @@
+"""The manager's own labels: what makes a container findable and adoptable by a later life."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from flow_manager_core.models import CheckType, ContainerSpec, HealthCheck, RestartMode, RestartPolicy
+
+MANAGED = "flow-manager.managed"
+INSTANCE = "flow-manager.instance"
+NAME = "flow-manager.name"
+TERMS = "flow-manager.terms"
+PREFIX = "flow-manager."
+
+
+@frozen(kw_only=True)
+class Terms:
+    """What the manager must remember of a create beyond what the engine keeps.
+
+    Args:
+        fingerprint: of the create's payload, to tell a repeat from another request.
+    """
+
+    restart: RestartPolicy = RestartPolicy()
+    health_check: HealthCheck | None = None
+    stop_timeout: float = 10.0
+    has_code: bool = False
+    request_id: str | None = None
+    fingerprint: str = ""
+
+
+def terms_of(spec: ContainerSpec, request_id: str | None, payload: object) -> Terms:
+    """The terms of a container that is about to be made."""
+    return Terms(
+        restart=spec.restart,
+        health_check=spec.health_check,
+        stop_timeout=spec.stop_timeout,
+        has_code=spec.code_path is not None,
+        request_id=request_id,
+        fingerprint=fingerprint(payload),
+    )
+
+
+def fingerprint(payload: object) -> str:
+    """A digest of a payload: equal for equal JSON, and telling nothing of its secrets."""
+    text = json.dumps(payload, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def labels_for(spec: ContainerSpec, instance: str, terms: Terms) -> dict[str, str]:
+    """All labels of a new container: the client's, then the manager's, which win."""
+    body = attrs.asdict(terms)
+    return {
+        **spec.labels,
+        MANAGED: "true",
+        INSTANCE: instance,
+        NAME: spec.name,
+        TERMS: json.dumps(body, separators=(",", ":"), sort_keys=True),
+    }
+
+
+def client_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels without the manager's own."""
+    return {k: v for k, v in labels.items() if not k.startswith(PREFIX)}
+
+
+def read_terms(labels: Mapping[str, str]) -> Terms:
+    """The terms that a container was made with; the defaults where its label cannot be read."""
+    try:
+        body = json.loads(labels.get(TERMS, "{}"))
+        return _terms(body)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return Terms()
+
+
+def _terms(body: Mapping[str, Any]) -> Terms:
+    restart, check = body.get("restart", {}), body.get("health_check")
+    return Terms(
+        restart=RestartPolicy(
+            RestartMode(restart.get("policy", "never")), restart.get("max_attempts")
+        ),
+        health_check=None if check is None else _health_check(check),
+        stop_timeout=float(body.get("stop_timeout", 10.0)),
+        has_code=bool(body.get("has_code")),
+        request_id=body.get("request_id"),
+        fingerprint=str(body.get("fingerprint", "")),
+    )
+
+
+def _health_check(body: Mapping[str, Any]) -> HealthCheck:
+    command = body.get("command")
+    return HealthCheck(
+        **{
+            **body,
+            "check_type": CheckType(body["check_type"]),
+            "command": None if command is None else tuple(command),
+        }
+    )

@@ -1,0 +1,1 @@
+"""The cases of `BackendSuite`, one module for each side of the contract."""

@@ -1,0 +1,270 @@
+"""An engine in memory: its containers' programs are coroutines.
+
+It outlives the backends that use it, as a real engine outlives the manager. Everything happens in
+the event loop, nothing waits for a clock, and ids follow from the order of creation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Literal
+
+import anyio
+from anyio.abc import TaskGroup
+from attrs import define, evolve, field, frozen
+
+from flow_manager_core.errors import EngineError, FlowManagerError
+from flow_manager_core.events import now
+from flow_manager_core.models import (
+    Container,
+    ContainerState,
+    CreatePlan,
+    EngineEvent,
+    EngineEventKind,
+    LogLine,
+)
+from flow_manager_core.testing.event_fan import EventFan
+
+SIGTERM, SIGKILL = 15, 9
+KEPT_LINES = 1000
+
+
+@define
+class MemoryFlow:
+    """What a program in memory sees of its container.
+
+    Args:
+        environment: the client's variables and, winning over them, the channel's.
+        code: the code folder, names and contents, as `write_code` left it.
+        files: the container's other files; they stay from run to run.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    code: Mapping[str, bytes]
+    files: dict[str, bytes]
+    print_line: Callable[[str, Literal["stdout", "stderr"]], None] = field(repr=False)
+    _terminate: anyio.Event | None = None
+
+    def print(self, line: str, stream: Literal["stdout", "stderr"] = "stdout") -> None:
+        """Say one line of output."""
+        self.print_line(line, stream)
+
+    def catch_terminate(self) -> anyio.Event:
+        """Handle SIGTERM: the event is set instead of the program being ended."""
+        if self._terminate is None:
+            self._terminate = anyio.Event()
+        return self._terminate
+
+    def terminate(self) -> bool:
+        """Deliver SIGTERM; tell whether the program handles it."""
+        if self._terminate is None:
+            return False
+        self._terminate.set()
+        return True
+
+
+#: Returns the exit code (``None``: 0). Raising is a traceback on stderr and code 1. A program that
+#: raises `EngineError` when it is *called*, before it is awaited, cannot be started.
+Program = Callable[[MemoryFlow], Awaitable[int | None]]
+
+
+@frozen
+class Run:
+    """One run of a container's program."""
+
+    flow: MemoryFlow
+    scope: anyio.CancelScope = field(factory=anyio.CancelScope)
+    ended: anyio.Event = field(factory=anyio.Event)
+
+
+@define
+class Box:
+    """One container with all that it has in memory."""
+
+    plan: CreatePlan
+    seen: Container
+    instance: str
+    output: deque[LogLine] = field(factory=lambda: deque(maxlen=KEPT_LINES))
+    code: dict[str, bytes] = field(factory=dict)
+    files: dict[str, bytes] = field(factory=dict)
+    run: Run | None = None
+    killed_by: int = SIGKILL
+
+
+class MemoryEngine:
+    """Holds containers and runs their programs, while its context lasts.
+
+    Args:
+        programs: what each image runs.
+    """
+
+    def __init__(self, programs: Mapping[str, Program]) -> None:
+        self.programs = dict(programs)
+        self.boxes: dict[str, dict[str, Box]] = {}
+        #: Errors that backends' methods raise, by the method's name, for as long as they are here.
+        self.faults: dict[str, FlowManagerError] = {}
+        self._names: set[str] = set()
+        self._fans: dict[str, EventFan] = {}
+        self._tasks: TaskGroup | None = None
+        self._made = 0
+        self._time = now()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[MemoryEngine]:
+        """Be there; programs that still run are cancelled at the end."""
+        failure: Exception | None = None
+        async with anyio.create_task_group() as self._tasks:
+            try:
+                yield self
+            except Exception as error:  # noqa: BLE001 - carried past the task group's wrapping
+                failure = error
+            finally:
+                self._tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    def fan(self, instance: str) -> EventFan:
+        """The events of one instance's containers."""
+        return self._fans.setdefault(instance, EventFan())
+
+    def create(self, plan: CreatePlan, instance: str) -> Box:
+        """Make a container; its image is known to exist.
+
+        Raises:
+            EngineError: the name is in use.
+        """
+        name = plan.spec.name
+        if name in self._names:
+            raise EngineError(f'The name "{name}" is already in use', name=name)
+        self._made += 1
+        container_id = hashlib.sha256(str(self._made).encode()).hexdigest()
+        seen = Container(
+            id=container_id,
+            name=name,
+            image=plan.spec.image,
+            state=ContainerState.CREATED,
+            created=self._tick(),
+            labels=dict(plan.labels),
+        )
+        box = Box(plan, seen, instance)
+        self._names.add(name)
+        self.boxes.setdefault(instance, {})[container_id] = box
+        return box
+
+    def start(self, box: Box) -> None:
+        """Begin a run, unless one is under way.
+
+        Raises:
+            EngineError: the program cannot be started.
+        """
+        if box.run is not None:
+            return
+        flow = self._flow(box)
+        try:
+            awaitable = self.programs[box.plan.spec.image](flow)
+        except EngineError as error:
+            box.seen = evolve(box.seen, error=error.message)
+            raise
+        assert self._tasks is not None, "the engine is not open"
+        box.run = Run(flow)
+        box.seen = evolve(
+            box.seen,
+            state=ContainerState.RUNNING,
+            started_at=self._tick(),
+            finished_at=None,
+            exit_code=None,
+            error="",
+        )
+        self._tell(box, EngineEventKind.STARTED)
+        self._tasks.start_soon(self._live, box, box.run, awaitable)
+
+    async def stop(self, box: Box, timeout: float) -> None:
+        """Ask the program to end, kill it after `timeout` seconds, wait for the end."""
+        if (run := box.run) is None:
+            return
+        self.kill(box, SIGTERM)
+        with anyio.move_on_after(timeout):
+            await run.ended.wait()
+        if not run.ended.is_set():
+            self.kill(box, SIGKILL)
+            await run.ended.wait()
+        self._tell(box, EngineEventKind.STOPPED)
+
+    def kill(self, box: Box, signal: int) -> None:
+        """Send a signal to the program, as anybody may from outside."""
+        if box.run is None:
+            return
+        self._tell(box, EngineEventKind.SIGNALLED, signal)
+        if signal == SIGTERM and box.run.flow.terminate():
+            return
+        box.killed_by = signal
+        box.run.scope.cancel()
+
+    async def remove(self, box: Box) -> None:
+        """Kill what runs and forget the container."""
+        if (run := box.run) is not None:
+            self.kill(box, SIGKILL)
+            await run.ended.wait()
+        if self.boxes[box.instance].pop(box.seen.id, None) is not None:
+            self._names.discard(box.seen.name)
+            self._tell(box, EngineEventKind.REMOVED)
+
+    async def _live(self, box: Box, run: Run, awaitable: Awaitable[int | None]) -> None:
+        code = 128 + SIGKILL
+        try:
+            with run.scope:
+                code = await _exit_code(run.flow, awaitable)
+            if run.scope.cancelled_caught:
+                code = 128 + box.killed_by
+        finally:
+            box.run = None
+            box.seen = evolve(
+                box.seen,
+                state=ContainerState.EXITED,
+                finished_at=self._tick(),
+                exit_code=code,
+            )
+            self._tell(box, EngineEventKind.DIED)
+            run.ended.set()
+
+    def _flow(self, box: Box) -> MemoryFlow:
+        def print_line(line: str, stream: Literal["stdout", "stderr"]) -> None:
+            box.output.append(LogLine(self._tick(), stream, line))
+
+        plan = box.plan
+        return MemoryFlow(
+            name=plan.spec.name,
+            command=plan.spec.command or (),
+            environment={**plan.spec.environment, **plan.attachment.environment},
+            code=box.code,
+            files=box.files,
+            print_line=print_line,
+        )
+
+    def _tick(self) -> datetime:
+        """The wall clock, but never the same twice: a start names its run."""
+        self._time = max(now(), self._time + timedelta(microseconds=1))
+        return self._time
+
+    def _tell(self, box: Box, kind: EngineEventKind, signal: int | None = None) -> None:
+        at = self._tick().timestamp()
+        event = EngineEvent(kind=kind, container_id=box.seen.id, at=at, signal=signal)
+        self.fan(box.instance).publish(event)
+
+
+async def _exit_code(flow: MemoryFlow, awaitable: Awaitable[int | None]) -> int:
+    try:
+        return await awaitable or 0
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except Exception:  # noqa: BLE001 - whatever a program raises is its own end
+        for line in traceback.format_exc().splitlines():
+            flow.print(line, "stderr")
+        return 1

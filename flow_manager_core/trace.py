@@ -1,0 +1,30 @@
+"""Which request a task is working for: carried in a context variable, seen in logs and activities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import structlog
+
+_request_id: ContextVar[str | None] = ContextVar("flow_manager_request_id", default=None)
+
+
+@contextmanager
+def tracing(request_id: str | None) -> Iterator[None]:
+    """Do what follows on behalf of a request."""
+    if request_id is None:
+        yield
+        return
+    token = _request_id.set(request_id)
+    try:
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            yield
+    finally:
+        _request_id.reset(token)
+
+
+def current_request() -> str | None:
+    """The id of the request that this task works for."""
+    return _request_id.get()

@@ -1,0 +1,106 @@
+"""Between JSON and the manager's own words: requests in, events and answers out.
+
+The one place where the shapes of the contract's answers are written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+import attrs
+
+from flow_manager_core.errors import FlowManagerError, InvalidRequest
+from flow_manager_core.events import ErrorReported, Event, MessageReceived
+from flow_manager_core.fields import CHECKS
+from flow_manager_core.models import (
+    CheckType,
+    ContainerState,
+    Fault,
+    PortMapping,
+    PullPolicy,
+    ResourceUsage,
+    RestartMode,
+)
+from flow_manager_core.requests import Request, Since
+from flow_manager_core.structuring import Faulty, as_hook, describe, faults_of, strict_converter
+
+R = TypeVar("R", bound=Request)
+
+_converter = strict_converter(RestartMode, PullPolicy, CheckType, ContainerState)
+for _kind, _check in CHECKS.items():
+    _converter.register_structure_hook(_kind, as_hook(_check))
+
+
+def _structure_since(value: object, _: Any) -> Since:
+    try:
+        return Since.parse(value)
+    except (ValueError, OverflowError, OSError):
+        raise Faulty("must be seconds since the epoch, or a time in RFC 3339") from None
+
+
+_converter.register_structure_hook(Since, _structure_since)
+
+
+def parse_request(kind: type[R], payload: object) -> R:
+    """Turn a payload into a request.
+
+    Raises:
+        InvalidRequest: with every fault of the payload.
+    """
+    if not isinstance(payload, dict):
+        told = "is missing" if payload is None else f"must be an object, not {describe(payload)}"
+        raise InvalidRequest([Fault("payload", told)])
+    try:
+        return _converter.structure(payload, kind)
+    except Exception as error:  # cattrs raises groups; faults_of re-raises what is none of ours
+        raise InvalidRequest(faults_of(error)) from None
+
+
+def request_id_of(payload: object) -> str | None:
+    """The payload's request id as far as it is well formed, for answers to bad requests."""
+    found = payload.get("request_id") if isinstance(payload, dict) else None
+    return found if isinstance(found, str) and 0 < len(found) <= 128 else None
+
+
+def timestamp(at: datetime) -> str:
+    """RFC 3339 in UTC with ``Z``, to the millisecond."""
+    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+
+
+def standard_format(error: FlowManagerError, at: datetime) -> dict[str, Any]:
+    """The guide's error object."""
+    return {
+        "error": True,
+        "error_type": error.error_type,
+        "message": error.message,
+        "details": {**error.details, "retryable": error.retryable, "hint": error.hint},
+        "timestamp": timestamp(at),
+    }
+
+
+def event_body(event: Event) -> dict[str, Any]:
+    """The event as clients get it; `ErrorReported` is the error object itself."""
+    if isinstance(event, ErrorReported):
+        return dict(event.error)
+    body: dict[str, Any] = {"container_id": event.container_id[:12]}
+    for attribute in attrs.fields(type(event)):
+        if attribute.name not in ("container_id", "timestamp"):
+            body[attribute.name] = getattr(event, attribute.name)
+    if isinstance(event, MessageReceived):
+        body["message"] = dict(event.message)
+    body["timestamp"] = timestamp(event.timestamp)
+    return body
+
+
+def ports_body(ports: tuple[PortMapping, ...]) -> dict[str, int]:
+    """Ports as clients write them: container port to host port."""
+    return {port.key: port.host_port for port in ports}
+
+
+def usage_body(usage: ResourceUsage | None) -> Mapping[str, Any] | None:
+    """Resource use as clients get it; ``None`` when nothing was measured."""
+    if usage is None:
+        return None
+    return {**attrs.asdict(usage), "timestamp": timestamp(usage.timestamp)}

@@ -1,0 +1,98 @@
+"""The project's habits as nox sessions; `python3 run.py test` runs those a change must pass."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10"
+nox.options.sessions = ["lint", "types", "wheels", "tests"]
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = True
+
+ROOT = Path(__file__).parent
+CONSTRAINTS = ROOT / "constraints.txt"
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+
+#: The folders of the distributions, the core's first, and their import packages.
+DISTS = [ROOT, *sorted(p.parent for p in ROOT.glob("plugins/*/pyproject.toml")), ROOT / "sdk"]
+PACKAGES = [p.parent for dist in DISTS for p in sorted(dist.glob("flow_manager_*/__init__.py"))]
+
+
+def group(name: str) -> list[str]:
+    """Return the requirements of one of pyproject.toml's dependency groups."""
+    return list(nox.project.dependency_groups(PYPROJECT, name))
+
+
+def install(session: nox.Session, *requirements: str, dists: bool = True) -> None:
+    """Install requirements, and with `dists` every distribution of the repository, editable.
+
+    A finished environment is taken as it is until a pyproject.toml or the constraints change.
+    """
+    sources = [CONSTRAINTS, *(dist / "pyproject.toml" for dist in DISTS)]
+    digest = hashlib.sha256(repr([session.python, requirements, dists]).encode())
+    for source in sources:
+        digest.update(source.read_bytes())
+    stamp = Path(session.virtualenv.location) / "ready-for-nox.txt"
+    if stamp.exists() and stamp.read_text() == digest.hexdigest():
+        return
+    constraint = f"--constraint={CONSTRAINTS}"
+    session.install(constraint, "hatchling", *requirements)
+    if dists:
+        editable = [f"--editable={dist}" for dist in DISTS]
+        session.install(constraint, "--no-build-isolation", *editable)
+    stamp.write_text(digest.hexdigest())
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, mistakes, formatting, and who may import whom."""
+    install(session, *group("lint"), dists=False)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    path = ":".join(str(package.parent) for package in PACKAGES)
+    session.run("lint-imports", "--no-cache", env={"PYTHONPATH": path})
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types, strictly, of everything that users import."""
+    install(session, *group("types"))
+    session.run("mypy", *map(str, PACKAGES))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Every test but the slow ones of the wheels; arguments go to pytest."""
+    install(session, *group("test"))
+    session.run("pytest", "-m", "not wheels", *session.posargs)
+
+
+@nox.session
+def docker(session: nox.Session) -> None:
+    """Only the tests on a real Docker Engine."""
+    install(session, *group("test"))
+    session.run("pytest", "-m", "docker", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The tests that hold the documentation to the code."""
+    install(session, *group("test"))
+    session.run("pytest", "tests/docs", *session.posargs)
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build all wheels, and use chosen subsets of them in clean environments."""
+    install(session, *group("test"))
+    session.run("pytest", "-m", "wheels", "tests/packaging", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Show Flow Manager at work; arguments go to `flow-manager demo`."""
+    install(session)
+    session.run("flow-manager", "demo", *session.posargs)

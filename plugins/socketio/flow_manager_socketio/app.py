@@ -1,0 +1,211 @@
+"""The ASGI app: Socket.IO and the HTTP routes behind one door, for any ASGI server or host app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from urllib.parse import parse_qs
+
+import anyio
+import orjson
+
+from flow_manager_core.contracts import Gateway
+from flow_manager_core.errors import ConfigurationError, ShuttingDown
+from flow_manager_core.log import Log, get_log
+from flow_manager_core.models import Fault
+from flow_manager_core.settings import Settings
+from flow_manager_socketio import jsontext
+from flow_manager_socketio.access import Access
+from flow_manager_socketio.door import DoorRules, FrontDoor
+from flow_manager_socketio.doorkeeper import Doorkeeper
+from flow_manager_socketio.engine import ClientManager, EngineParts, SocketServer
+from flow_manager_socketio.http import http_routes
+from flow_manager_socketio.line import LINE, Address, Line, Lines, Receive, Scope, Send
+from flow_manager_socketio.namespace import RequestLimits, Requests
+from flow_manager_socketio.polling import post_packets
+from flow_manager_socketio.queues import QueueLimits
+from flow_manager_socketio.relay import Relay
+from flow_manager_socketio.responses import respond
+from flow_manager_socketio.settings import SocketIOSettings
+from flow_manager_socketio.tasks import OwnedTasks
+
+PATH = "/socket.io"
+#: Seconds at close for requests to be answered, cancelled ones to end, clients to take what waits
+#: for them. Their sum leaves the server room below three seconds.
+_ANSWERING, _CANCELLING, _FLUSHING = 0.8, 0.4, 0.6
+
+
+class SocketIOApp:
+    """Lets Socket.IO clients and HTTP requests in. It lives once, on asyncio.
+
+    A host mounts it (``Mount("/flows", app)``) and enters `running` for as long as it serves, in
+    its lifespan for instance; requests outside of that are answered with 503.
+
+    Args:
+        gateway: the manager's side.
+        core: of it count ``host`` (what the host is bound to), ``token``, ``no_auth`` and
+            ``cors_origins``.
+        abort: drops a connection by the client's address; only the server can.
+
+    Raises:
+        ConfigurationError: a setting is wrong or not safe.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        core: Settings,
+        settings: SocketIOSettings | None = None,
+        log: Log | None = None,
+        abort: Callable[[Address], None] | None = None,
+    ) -> None:
+        chosen = settings or SocketIOSettings()
+        if chosen.faults():
+            raise ConfigurationError(chosen.faults())
+        self._gateway = gateway
+        self._log = log or get_log("socketio")
+        self._body_limit = chosen.max_message_bytes
+        self._open = False
+        self._lines = Lines(abort)
+        self._request_tasks = OwnedTasks(self._log)
+        self._engine_tasks = OwnedTasks(self._log)
+        limits = RequestLimits(chosen.requests_in_flight)
+        self._requests = Requests(gateway, Access(core), limits, self._log)
+        self._server = self._make_server(chosen)
+        self._doorkeeper = Doorkeeper(
+            self._server, self._lines, gateway, chosen.connect_timeout, self._log
+        )
+        self._http = http_routes(gateway, self._log)
+        self._door = FrontDoor(self._dispatch, DoorRules.of(core, chosen), gateway)
+
+    def _make_server(self, settings: SocketIOSettings) -> SocketServer:
+        parts = EngineParts(
+            tasks=self._engine_tasks,
+            limits=QueueLimits(settings.client_queue, settings.client_queue_bytes),
+            on_overflow=lambda queue: self._doorkeeper.too_slow(queue),
+        )
+        server = SocketServer(
+            settings=settings,
+            manager=ClientManager(self._requests.welcome),
+            requests=self._request_tasks,
+            parts=parts,
+            lines=self._lines,
+            log=self._log,
+        )
+        server.register_namespace(self._requests)
+        return server
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Relay events and let clients in, until left; see `close`.
+
+        Raises:
+            ConfigurationError: the event loop is not asyncio's.
+        """
+        require_asyncio()
+        relay = Relay(self._gateway, self._emit, self._log)
+        async with anyio.create_task_group() as group:
+            await group.start(relay.run)
+            group.start_soon(self._doorkeeper.run)
+            self._open = True
+            try:
+                yield
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self.close()
+                group.cancel_scope.cancel()
+
+    async def close(self) -> None:
+        """Let no one in any more, answer what was asked, tell the clients; two seconds at most.
+
+        Clients are told by Engine.IO, not by Socket.IO: theirs means "do not come back".
+        """
+        if not self._open:
+            return
+        self._open = False
+        self._requests.close()
+        await self._request_tasks.wait(_ANSWERING)
+        await self._request_tasks.close(_CANCELLING)
+        await self._dismiss_everyone()
+        await self._engine_tasks.close(_CANCELLING)
+
+    async def _dismiss_everyone(self) -> None:
+        engine = self._server.eio
+        for session in list(engine.sockets):
+            await engine.close_session(session)
+        self._lines.end_all()
+        with anyio.move_on_after(_FLUSHING):
+            await self._lines.emptied()
+        self._lines.cut_all()
+        for session in list(engine.sockets):
+            engine.forget_session(session)
+
+    async def _emit(self, event: str, body: orjson.Fragment, rooms: Sequence[str]) -> None:
+        if len(self._requests):
+            await self._server.emit(event, body, to=list(rooms))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI's entry point."""
+        await self._door(scope, receive, send)
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._http(scope, receive, send)
+        elif not self._open:
+            error = ShuttingDown("The service is starting or closing")
+            await self._respond(scope, send, 503, error)
+        elif _route(scope).rstrip("/") == PATH:
+            await self._serve_engine(scope, receive, send)
+        else:
+            await self._http(scope, receive, send)
+
+    async def _serve_engine(self, scope: Scope, receive: Receive, send: Send) -> None:
+        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+        if "j" in query:
+            # JSONP: a script tag carries no Origin, so any page could read the answer.
+            await respond(scope, send, 400)
+            return
+        line = Line(scope, receive, send)
+        scope[LINE] = line
+        with self._lines.opened(line, query.get("sid", [None])[0]):
+            try:
+                await self._relay_request(scope, line)
+            except ConnectionResetError:
+                pass  # we cut it ourselves
+            except Exception as error:
+                self._log.warning("Socket.IO request failed", error=repr(error)[:500])
+                if not line.answered:
+                    await respond(scope, line.send, 400)
+
+    async def _relay_request(self, scope: Scope, line: Line) -> None:
+        engine = self._server.handle_request
+        if scope.get("method") == "POST":
+            await post_packets(engine, self._body_limit, scope, line.receive, line.send)
+        else:
+            await engine(scope, line.receive, line.send)
+
+    async def _respond(
+        self, scope: Scope, send: Send, status: int, error: ShuttingDown
+    ) -> None:
+        body = jsontext.dumps(self._gateway.error_body(error)).encode()
+        await respond(scope, send, status, body)
+
+
+def _route(scope: Scope) -> str:
+    """The path below the point at which a host has mounted the app."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
+def require_asyncio() -> None:
+    """Refuse any other event loop.
+
+    Raises:
+        ConfigurationError: the event loop is not asyncio's.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        told = "the socketio frontend runs on asyncio alone: python-socketio knows no other loop"
+        raise ConfigurationError([Fault("frontends", told)]) from None

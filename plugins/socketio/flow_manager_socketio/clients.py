@@ -1,0 +1,37 @@
+"""The clients that were let in, and what each has under way."""
+
+from __future__ import annotations
+
+from attrs import define
+
+from flow_manager_core.contracts import Session
+
+#: The room of clients that want every server event. Client ids have no spaces in them.
+ALL_EVENTS = "all events"
+
+
+@define
+class ConnectedClient:
+    """One client.
+
+    Args:
+        session: its line to the manager.
+        events: the server events it wants, ``None`` for all.
+        in_flight: its requests that have no answer yet.
+    """
+
+    sid: str
+    session: Session
+    events: frozenset[str] | None
+    in_flight: int = 0
+
+    def rooms(self) -> list[str]:
+        """Where it must be to get its events."""
+        if self.events is None:
+            return [ALL_EVENTS]
+        return [room_of(event) for event in self.events]
+
+
+def room_of(event: str) -> str:
+    """The room of clients that chose this event among others."""
+    return f"event {event}"

@@ -1,0 +1,81 @@
+"""Sends clients away: those that never present themselves, those that do not read."""
+
+from __future__ import annotations
+
+import anyio
+
+from flow_manager_core.contracts import Gateway
+from flow_manager_core.errors import SystemFault
+from flow_manager_core.log import Log
+from flow_manager_socketio.engine import NAMESPACE, SocketServer
+from flow_manager_socketio.jsontext import encode
+from flow_manager_socketio.line import Lines
+from flow_manager_socketio.packets import TextPacket
+from flow_manager_socketio.queues import ClientQueue
+
+_ROUND = 1.0
+#: Seconds that a slow client has to take its last words.
+_GRACE = 2.0
+
+
+class Doorkeeper:
+    """Watches over the sessions of one server.
+
+    Args:
+        patience: seconds that a session may last without a client that was let in.
+    """
+
+    def __init__(
+        self, server: SocketServer, lines: Lines, gateway: Gateway, patience: float, log: Log
+    ) -> None:
+        self._server = server
+        self._lines = lines
+        self._gateway = gateway
+        self._patience = patience
+        self._log = log
+        self._strangers: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Go round until cancelled."""
+        while True:
+            await anyio.sleep(min(_ROUND, self._patience / 4))
+            await self._round(anyio.current_time())
+
+    async def _round(self, time: float) -> None:
+        sessions = list(self._server.eio.sockets)
+        strangers = [s for s in sessions if not self._server.admitted(s)]
+        self._strangers = {s: self._strangers.get(s, time) for s in strangers}
+        for session, since in self._strangers.items():
+            if time - since >= self._patience:
+                self._log.info("Connection closed: nobody was let in on it", session=session)
+                await self._server.eio.close_session(session)
+                self._drop(session)
+
+    def too_slow(self, queue: ClientQueue) -> None:
+        """Send away the client that this queue belongs to, in a task."""
+        self._server.eio.start_background_task(self._send_away, queue)
+
+    async def _send_away(self, queue: ClientQueue) -> None:
+        engine = self._server.eio
+        session = engine.session_of(queue)
+        if session is None:
+            return
+        self._log.warning("Client dropped: it does not read what it is sent", session=session)
+        await engine.close_session(session, self._last_words())
+        with anyio.move_on_after(_GRACE):
+            await queue.join()
+        self._drop(session)
+
+    def _last_words(self) -> str:
+        error = SystemFault(
+            "This client reads too slowly and was disconnected",
+            retryable=True,
+            hint="Read events as they come, or ask for fewer with auth: {events: [...]}",
+        )
+        body = encode(self._gateway.error_body(error))
+        text: str = TextPacket(namespace=NAMESPACE, data=["error", body]).encode()
+        return text
+
+    def _drop(self, session: str) -> None:
+        self._lines.cut(self._lines.of(session))
+        self._server.eio.forget_session(session)

@@ -1,0 +1,168 @@
+"""Requests in: whatever a client emits ends here, and never without an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NoReturn
+
+import orjson
+import socketio
+from attrs import frozen
+from socketio.exceptions import ConnectionRefusedError as ClientRefused
+
+from flow_manager_core.contracts import Gateway
+from flow_manager_core.errors import FlowManagerError, InvalidRequest, ShuttingDown, SystemFault
+from flow_manager_core.events import now
+from flow_manager_core.log import Log
+from flow_manager_core.models import Answer, Client, Fault
+from flow_manager_socketio.access import Access
+from flow_manager_socketio.clients import ConnectedClient
+from flow_manager_socketio.engine import NAMESPACE
+from flow_manager_socketio.jsontext import Unreadable, encode
+from flow_manager_socketio.packets import Attachment
+
+FRONTEND = "socketio"
+_NAME_LIMIT = 128
+
+
+@frozen
+class RequestLimits:
+    """What one client may have under way at once."""
+
+    in_flight: int
+
+
+class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketio has no types
+    """The namespace ``/``."""
+
+    def __init__(
+        self, gateway: Gateway, access: Access, limits: RequestLimits, log: Log
+    ) -> None:
+        super().__init__(NAMESPACE)
+        self._gateway = gateway
+        self._access = access
+        self._limits = limits
+        self._log = log
+        self._clients: dict[str, ConnectedClient] = {}
+        self._closing = False
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def close(self) -> None:
+        """Answer every further request, and those that get cancelled, with `ShuttingDown`."""
+        self._closing = True
+
+    async def trigger_event(self, event: object, *args: Any) -> object:
+        """Take everything that python-socketio has to say.
+
+        A client may emit an event named ``connect`` or ``disconnect``; the real ones come while
+        python-socketio has the client marked as coming or going.
+
+        Returns:
+            What the acknowledgement carries.
+
+        Raises:
+            ClientRefused: for a client that is not let in.
+        """
+        sid, *arguments = args
+        manager = self.server.manager
+        if event == "connect" and manager.is_pre_connected(sid, NAMESPACE):
+            return self._connect(sid, *arguments)
+        if event == "disconnect" and not manager.is_connected(sid, NAMESPACE):
+            return self._disconnect(sid)
+        client = self._clients.get(sid)
+        return None if client is None else await self._request(client, event, arguments)
+
+    def _connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
+        if self._closing:
+            self._refuse(ShuttingDown("The service is closing"))
+        try:
+            events = self._access.admit(auth)
+        except InvalidRequest as error:
+            address = environ["asgi.scope"].get("client")
+            self._log.warning("Client refused", client=sid, address=address, error=error.message)
+            self._refuse(error)
+        session = self._gateway.session(Client(FRONTEND, sid))
+        self._clients[sid] = ConnectedClient(sid, session, events)
+
+    def _refuse(self, error: FlowManagerError) -> NoReturn:
+        raise ClientRefused(error.message, self._gateway.error_body(error))
+
+    def _disconnect(self, sid: str) -> None:
+        if self._clients.pop(sid, None) is not None:
+            self._log.info("Client disconnected", client=sid)
+
+    async def welcome(self, sid: str) -> None:
+        """Greet a client that has just come in, and let it have its events from now on."""
+        client = self._clients[sid]
+        for room in client.rooms():
+            await self.enter_room(sid, room)
+        greeting = {
+            "message": "Connected to Flow Manager",
+            "version": self._gateway.version,
+            "backend": self._gateway.backend_name,
+            "timestamp": now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        }
+        await self.emit("connected", encode(greeting), to=sid)
+        self._log.info("Client connected", client=sid)
+
+    async def _request(
+        self, client: ConnectedClient, name: object, arguments: list[object]
+    ) -> orjson.Fragment:
+        try:
+            return await self._deliver(client, await self._answer(client, name, arguments))
+        except asyncio.CancelledError:
+            if not self._closing:
+                raise
+            # The task ends here all the same; the client learns why.
+            return await self._deliver(client, self._error(ShuttingDown("The service is closing")))
+        except Exception as error:
+            self._log.error("Request failed", client=client.sid, error=repr(error), exc_info=error)
+            fault = SystemFault("The request failed unexpectedly", operation=str(name)[:_NAME_LIMIT])
+            return await self._deliver(client, self._error(fault))
+
+    async def _answer(
+        self, client: ConnectedClient, name: object, arguments: list[object]
+    ) -> Answer:
+        if self._closing:
+            return self._error(ShuttingDown("The service is closing"))
+        if client.in_flight >= self._limits.in_flight:
+            return self._error(_too_many(self._limits.in_flight))
+        faults = _faults_of_call(name, arguments)
+        if faults:
+            operation = str(name)[:_NAME_LIMIT]
+            return self._error(InvalidRequest(faults, operation=operation))
+        client.in_flight += 1
+        try:
+            return await client.session.answer(str(name), arguments[0] if arguments else None)
+        finally:
+            client.in_flight -= 1
+
+    async def _deliver(self, client: ConnectedClient, answer: Answer) -> orjson.Fragment:
+        body = encode(answer.body)
+        await self.emit(answer.event, body, to=client.sid)
+        return body
+
+    def _error(self, error: FlowManagerError) -> Answer:
+        return Answer("error", self._gateway.error_body(error))
+
+
+def _faults_of_call(name: object, arguments: list[object]) -> list[Fault]:
+    if not isinstance(name, str) or not 0 < len(name) <= _NAME_LIMIT:
+        return [Fault("event", f"must be a name of 1 to {_NAME_LIMIT} characters")]
+    if len(arguments) > 1:
+        return [Fault("payload", f"must be one argument, not {len(arguments)}")]
+    if arguments and isinstance(arguments[0], Attachment):
+        return [Fault("payload", "must be JSON without binary parts")]
+    if arguments and isinstance(arguments[0], Unreadable):
+        return [Fault("payload", f"must be strict JSON: {arguments[0].reason}")]
+    return []
+
+
+def _too_many(limit: int) -> SystemFault:
+    return SystemFault(
+        f"Too many requests: {limit} of this client have no answer yet",
+        retryable=True,
+        hint="Wait for answers before sending more requests",
+    )

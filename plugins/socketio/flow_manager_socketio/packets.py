@@ -1,0 +1,58 @@
+"""Socket.IO's packets as this frontend takes them: text alone, no attachments kept."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from socketio import packet
+
+from flow_manager_socketio import jsontext
+
+_CONTROL_PACKET_LIMIT = 16
+_MESSAGE = "4"
+_CONTROLS = frozenset("12356")
+_SOCKETIO_TYPES = frozenset("0123456")
+
+
+class Attachment:
+    """Stands in for the arguments of a request that came with binary attachments."""
+
+
+class TextPacket(packet.Packet):  # type: ignore[misc]  # python-socketio has no types
+    """A packet without binary parts.
+
+    `json` belongs to this class, not to python-socketio's: its ``json=`` option would change the
+    JSON of every other server and client in the process.
+    """
+
+    uses_binary_events = False
+    json = SimpleNamespace(dumps=jsontext.dumps, loads=jsontext.loads)
+
+    def decode(self, encoded_packet: str) -> int:
+        """Read a packet; attachments it announces are not waited for.
+
+        Raises:
+            ValueError, RecursionError: it is no packet.
+        """
+        if not isinstance(encoded_packet, str):
+            raise ValueError("a packet must be text")
+        super().decode(encoded_packet)
+        if self.packet_type == packet.BINARY_EVENT:
+            self.packet_type = packet.EVENT
+            self.data = [self.data[0], Attachment()]
+        elif self.packet_type == packet.BINARY_ACK:
+            self.packet_type = packet.ACK
+        if self.packet_type in (packet.EVENT, packet.ACK) and not isinstance(self.data, list):
+            raise ValueError("a packet's data must be a list")
+        return 0
+
+
+def well_formed(text: str) -> bool:
+    """Whether a text is an Engine.IO packet of a client, as far as its head tells.
+
+    python-engineio parses what follows the type as JSON before anyone can catch its failure; a
+    packet that passes here does not get that far.
+    """
+    if text[:1] == _MESSAGE:
+        return text[1:2] in _SOCKETIO_TYPES
+    return text[:1] in _CONTROLS and len(text) <= _CONTROL_PACKET_LIMIT

@@ -1,0 +1,157 @@
+"""uvicorn as a guest: our sockets, no signal handlers, no logging set-up, a bounded end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import importlib.util
+import socket
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import anyio
+import uvicorn
+
+from flow_manager_core.errors import ConfigurationError
+from flow_manager_core.models import Fault
+from flow_manager_socketio.line import Address, App
+
+_BACKLOG = 2048
+#: Seconds at close for connections to end by themselves, and for their tasks after that.
+_GRACE, _TASKS_GRACE = 0.5, 0.3
+
+
+async def bind(host: str, port: int) -> list[socket.socket]:
+    """Listen on every address that a host name stands for, with one port for all.
+
+    Args:
+        host: a name or an address; empty: all of this machine's.
+        port: 0 for any free one.
+
+    Raises:
+        ConfigurationError: it cannot be done; the port or the host is named.
+    """
+    try:
+        found = await anyio.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise ConfigurationError([Fault("host", f"{host!r} is unknown: {error}")]) from None
+    sockets: list[socket.socket] = []
+    try:
+        for family, *_, address in dict.fromkeys(found):
+            chosen = sockets[0].getsockname()[1] if sockets else port
+            sockets.append(_listen(family, (address[0], chosen, *address[2:])))
+    except OSError as error:
+        for opened in sockets:
+            opened.close()
+        raise ConfigurationError([_fault_of(error, host, port)]) from None
+    return sockets
+
+
+def _listen(family: int, address: tuple[Any, ...]) -> socket.socket:
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        opened.setblocking(False)
+        opened.bind(address)
+        opened.listen(_BACKLOG)
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+def _fault_of(error: OSError, host: str, port: int) -> Fault:
+    if error.errno == errno.EADDRINUSE:
+        return Fault("port", f"{port} on {host or 'this machine'} is already in use")
+    if error.errno == errno.EACCES:
+        return Fault("port", f"{port} may not be used without privileges")
+    return Fault("host", f"cannot listen on {host!r}, port {port}: {error.strerror or error}")
+
+
+def url_of(listener: socket.socket) -> str:
+    """The address of a listening socket, as clients write it."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Config(uvicorn.Config):
+    def configure_logging(self) -> None:
+        """Leave logging as the process has it."""
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = anyio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to whoever runs the process."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+class HttpServer:
+    """Serves one app on sockets that are bound already.
+
+    Args:
+        message_limit: bytes of one WebSocket message.
+    """
+
+    def __init__(self, message_limit: int) -> None:
+        self._message_limit = message_limit
+        self._server: _Server | None = None
+
+    @asynccontextmanager
+    async def serving(self, app: App, sockets: Sequence[socket.socket]) -> AsyncIterator[None]:
+        """Serve until left; then end within two seconds, whatever clients do."""
+        self._server = server = _Server(self._config(app))
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._run, server, list(sockets))
+            try:
+                await server.listening.wait()
+                yield
+            finally:
+                server.should_exit = True
+
+    async def _run(self, server: _Server, sockets: list[socket.socket]) -> None:
+        # Shielded: cut off in the middle, uvicorn would leave its sockets open.
+        with anyio.CancelScope(shield=True):
+            await server.serve(sockets)
+            for connection in list(server.server_state.connections):
+                connection.transport.abort()
+            if server.server_state.tasks:
+                await asyncio.wait(set(server.server_state.tasks), timeout=_TASKS_GRACE)
+
+    def abort(self, client: Address) -> None:
+        """Drop a client's connection with all that is buffered for it."""
+        connections = self._server.server_state.connections if self._server else ()
+        for connection in [c for c in connections if c.client == client]:
+            connection.transport.abort()
+
+    def _config(self, app: App) -> uvicorn.Config:
+        return _Config(
+            app,  # type: ignore[arg-type]  # uvicorn spells out ASGI's messages
+            http="httptools" if importlib.util.find_spec("httptools") else "h11",
+            ws="websockets-sansio",
+            ws_max_size=self._message_limit,
+            ws_ping_interval=None,
+            ws_per_message_deflate=False,
+            loop="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            workers=1,
+            backlog=_BACKLOG,
+            timeout_graceful_shutdown=_GRACE,  # type: ignore[arg-type]  # any number will do
+        )

@@ -1,0 +1,129 @@
+"""The one folder that all sockets stand below: ours alone, and reached without trusting a link.
+
+``/tmp`` is everyone's. Below a folder that others may write to, whoever comes first can put a link
+or a folder of their own where ours should be; so from there on every part of the path must be a
+real folder, owned by us, that nobody else can write to.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from attrs import define
+
+#: As many links as Linux itself follows in one path.
+MOST_LINKS = 40
+_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Unsafe(Exception):
+    """Something stands in the path that cannot be trusted; the text names it."""
+
+
+@contextmanager
+def private_folder(path: Path, *, create: bool) -> Iterator[int]:
+    """Open the folder, and give a descriptor that is good within the context.
+
+    Args:
+        path: absolute.
+        create: make what is missing of it, with mode 0700.
+
+    Raises:
+        Unsafe: a part of the path is a link or somebody else's, or others may use the folder.
+        OSError: it cannot be made or opened.
+    """
+    looking = _walk(path, create=create)
+    try:
+        _check_private(looking, path)
+        folder = os.open(f"/proc/self/fd/{looking}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    finally:
+        os.close(looking)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _walk(path: Path, *, create: bool) -> int:
+    for _ in range(MOST_LINKS):
+        step = _Step(os.open("/", _LOOK), Path("/"), exposed=False)
+        try:
+            target = _descend(step, path, create=create)
+        except BaseException:
+            os.close(step.descriptor)
+            raise
+        if target is None:
+            return step.descriptor
+        os.close(step.descriptor)
+        path = target
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+
+
+@define
+class _Step:
+    """How far a walk has come: an open folder, and whether others may write to one on the way."""
+
+    descriptor: int
+    path: Path
+    exposed: bool
+
+    def enter(self, found: int, path: Path) -> None:
+        os.close(self.descriptor)
+        self.descriptor = os.dup(found)
+        self.path = path
+        self.exposed = self.exposed or bool(os.fstat(found).st_mode & stat.S_IWOTH)
+
+
+def _descend(step: _Step, path: Path, *, create: bool) -> Path | None:
+    """Walk to the path's end; or return the path to walk instead, when a trusted link is met."""
+    names = path.parts[1:]
+    for index, name in enumerate(names):
+        if create:
+            with suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=step.descriptor)
+        found = os.open(name, _LOOK, dir_fd=step.descriptor)
+        try:
+            status = os.fstat(found)
+            if stat.S_ISLNK(status.st_mode):
+                rest = names[index + 1 :]
+                return _target(step, name, last=not rest).joinpath(*rest)
+            _check_part(step, name, status)
+            step.enter(found, step.path / name)
+        finally:
+            os.close(found)
+    return None
+
+
+def _target(step: _Step, name: str, *, last: bool) -> Path:
+    if step.exposed or last:
+        raise Unsafe(f"{step.path / name} is a link; a real folder is needed there")
+    return step.path / os.readlink(name, dir_fd=step.descriptor)
+
+
+def _check_part(step: _Step, name: str, status: os.stat_result) -> None:
+    path = step.path / name
+    if not stat.S_ISDIR(status.st_mode):
+        raise Unsafe(f"{path} is no folder")
+    if not step.exposed:
+        return
+    if status.st_uid != os.geteuid():
+        raise Unsafe(f"{path} belongs to another user (uid {status.st_uid})")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise Unsafe(f"{path} can be written to by other users: take that right from them")
+
+
+def _check_private(folder: int, path: Path) -> None:
+    status = os.fstat(folder)
+    if status.st_uid != os.geteuid():
+        raise Unsafe(f"{path} belongs to another user (uid {status.st_uid})")
+    if not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return
+    held = f"/proc/self/fd/{folder}"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or os.listdir(held):
+        raise Unsafe(f"{path} is open to other users: make its mode 0700, or choose another folder")
+    os.chmod(held, 0o700)

@@ -1,0 +1,204 @@
+"""The in-memory backend: the contract, and what tests and embedders build on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, ClassVar
+
+import anyio
+import pytest
+
+from flow_manager_core.contracts import ContainerBackend
+from flow_manager_core.errors import EngineError, EngineUnavailable
+from flow_manager_core.events import now
+from flow_manager_core.log import get_log
+from flow_manager_core.models import (
+    Attachment,
+    ContainerSpec,
+    ContainerState,
+    CreatePlan,
+    EngineEvent,
+    EngineEventKind,
+)
+from flow_manager_core.providers import NoSettings, ProviderContext
+from flow_manager_core.settings import Settings
+from flow_manager_core.testing.backend_cases.programs import Output
+from flow_manager_core.testing.backend_suite import BackendSuite
+from flow_manager_core.testing.event_fan import EventFan
+from flow_manager_core.testing.memory_backend import (
+    SCRIPTED,
+    MemoryBackend,
+    MemoryEngine,
+    MemoryFlow,
+    memory_provider,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+class TestMemoryBackend(BackendSuite):
+    image: ClassVar[str] = "memory"
+    python: ClassVar[tuple[str, ...]] = ()
+    impossible_command: ClassVar[tuple[str, ...]] = ("no such program",)
+    working_dir: ClassVar[str | None] = None
+
+    @pytest.fixture(autouse=True)
+    async def _engine(self) -> AsyncIterator[None]:
+        async with MemoryEngine(SCRIPTED).opened() as self.engine:
+            yield
+
+    def open(self, core: Settings) -> AbstractAsyncContextManager[ContainerBackend]:
+        context = ProviderContext(
+            settings=NoSettings(), core=core, log=get_log("memory")
+        )
+        return memory_provider(self.engine).factory(context)
+
+    def runs(self, name: str, *, stop_code: int = 0) -> CreatePlan:
+        return self.plan(name, "run", str(stop_code))
+
+    def stubborn(self, name: str) -> CreatePlan:
+        return self.plan(name, "stubborn")
+
+    def exits(self, name: str, code: int, *, after: float = 0.0) -> CreatePlan:
+        return self.plan(name, "exit", str(code), str(after))
+
+    def dies(self, name: str, signal: int) -> CreatePlan:
+        return self.plan(name, "die", str(signal))
+
+    def prints(self, name: str, lines: Sequence[Output]) -> CreatePlan:
+        return self.plan(name, "print", json.dumps(lines))
+
+    def tells(self, name: str, *keys: str, **spec: Any) -> CreatePlan:
+        return self.plan(name, "tell", *keys, **spec)
+
+    def remembers(self, name: str) -> CreatePlan:
+        return self.plan(name, "remember", **self.coded())
+
+    def shows(self, name: str, file: str) -> CreatePlan:
+        return self.plan(name, "show", file, **self.coded())
+
+
+def plan(
+    name: str, image: str = "memory", *command: str, **environment: str
+) -> CreatePlan:
+    spec = ContainerSpec(image=image, name=name, command=command)
+    return CreatePlan(spec=spec, labels={}, attachment=Attachment(environment))
+
+
+async def test_a_program_of_ones_own_crashes_on_command() -> None:
+    async def fragile(flow: MemoryFlow) -> int:
+        assert flow.environment["FLOW_SOCKET"] == "somewhere"
+        await orders.receive()
+        return 3
+
+    give, orders = anyio.create_memory_object_stream[str](1)
+    with give, orders:
+        async with MemoryEngine({"fragile": fragile}).opened() as engine:
+            backend = MemoryBackend(engine, "i")
+            made = await backend.create(plan("a", "fragile", FLOW_SOCKET="somewhere"))
+            async with backend.watch() as events:
+                await backend.start(made.id)
+                await give.send("crash")
+                with anyio.fail_after(5):
+                    kinds = [(await anext(events)).kind for _ in range(2)]
+            assert kinds == [EngineEventKind.STARTED, EngineEventKind.DIED]
+            assert (await backend.inspect(made.id)).exit_code == 3
+
+
+async def test_a_program_that_raises_ends_with_code_1_and_its_traceback() -> None:
+    async def broken(flow: MemoryFlow) -> int:
+        raise ZeroDivisionError("never divide")
+
+    async with MemoryEngine({"broken": broken}).opened() as engine:
+        backend = MemoryBackend(engine, "i")
+        made = await backend.create(plan("a", "broken"))
+        async with backend.watch() as events:
+            await backend.start(made.id)
+            with anyio.fail_after(5):
+                while (await anext(events)).kind is not EngineEventKind.DIED:
+                    continue
+        assert (await backend.inspect(made.id)).exit_code == 1
+        last = (await backend.logs(made.id, tail=1, since=None))[0]
+        assert (last.stream, last.line) == ("stderr", "ZeroDivisionError: never divide")
+
+
+async def test_a_kill_from_outside_is_told() -> None:
+    async with MemoryEngine(SCRIPTED).opened() as engine:
+        backend = MemoryBackend(engine, "i")
+        made = await backend.create(plan("a"))
+        await backend.start(made.id)
+        async with backend.watch() as events:
+            engine.kill(engine.boxes["i"][made.id], 9)
+            with anyio.fail_after(5):
+                told = [await anext(events) for _ in range(2)]
+        assert [(e.kind, e.signal) for e in told] == [
+            (EngineEventKind.SIGNALLED, 9),
+            (EngineEventKind.DIED, None),
+        ]
+        assert (await backend.inspect(made.id)).exit_code == 137
+
+
+async def test_an_injected_fault_is_raised_until_it_is_taken_away() -> None:
+    async with MemoryEngine(SCRIPTED).opened() as engine:
+        backend = MemoryBackend(engine, "i")
+        made = await backend.create(plan("a"))
+        engine.faults["start"] = EngineUnavailable("The engine does not answer")
+        with pytest.raises(EngineUnavailable):
+            await backend.start(made.id)
+        del engine.faults["start"]
+        await backend.start(made.id)
+        assert (await backend.inspect(made.id)).state is ContainerState.RUNNING
+
+
+async def test_a_thousand_containers_run_at_once() -> None:
+    async with MemoryEngine(SCRIPTED).opened() as engine:
+        backend = MemoryBackend(engine, "i")
+        made = [(await backend.create(plan(f"n{n}"))).id for n in range(1000)]
+        for container_id in made:
+            await backend.start(container_id)
+        assert all(c.state is ContainerState.RUNNING for c in await backend.list())
+        for container_id in made:
+            await backend.remove(container_id)
+        assert not await backend.list()
+
+
+async def test_ids_follow_from_the_order_of_creation() -> None:
+    ids = []
+    for _ in range(2):
+        async with MemoryEngine(SCRIPTED).opened() as engine:
+            backend = MemoryBackend(engine, "i")
+            ids.append([(await backend.create(plan(name))).id for name in "ab"])
+    assert ids[0] == ids[1]
+
+
+async def test_a_provider_without_an_engine_brings_its_own() -> None:
+    context = ProviderContext(
+        settings=NoSettings(), core=Settings(), log=get_log("memory")
+    )
+    async with memory_provider().factory(context) as backend:
+        made = await backend.create(plan("a", "memory", "no such program"))
+        with pytest.raises(EngineError, match="no such program"):
+            await backend.start(made.id)
+
+
+async def test_an_error_inside_the_engines_context_comes_out_as_it_is() -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with MemoryEngine(SCRIPTED).opened():
+            raise ZeroDivisionError
+
+
+async def test_a_watcher_that_does_not_read_loses_its_stream_and_no_other() -> None:
+    fan = EventFan(queue=2)
+    events = [
+        EngineEvent(
+            kind=EngineEventKind.STARTED, container_id=str(n), at=now().timestamp()
+        )
+        for n in range(3)
+    ]
+    async with fan.watch() as slow, fan.watch() as quick:
+        for event in events:
+            fan.publish(event)
+            assert await anext(quick) == event
+        assert [e async for e in slow] == events[:2]

@@ -1,0 +1,184 @@
+"""A pytest plugin: a test fails when its event loop was held by one step for too long.
+
+What is measured is one callback (asyncio) or one task step (trio), on the thread that runs the
+tests: the wall time it took, less the time that the thread was ready to run but the machine was
+busy with others. So a sleep, a blocking call or a long computation counts, a crowded machine
+does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from attrs import define, field, frozen
+
+#: Seconds that one step may hold the loop. A person notices 100 ms; the rest is for a slow machine.
+BOUND = 0.25
+
+MARKER = "blocks_loop"
+
+
+@frozen
+class Blocked:
+    """One step that held the loop: who it was, and for how many seconds."""
+
+    who: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.3f} s in {self.who}"
+
+
+class RunQueueClock:
+    """Seconds that this thread waited for a processor, by Linux's account; 0 elsewhere."""
+
+    def __init__(self) -> None:
+        path = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
+        self._file = path.open("rb", buffering=0) if path.exists() else None
+
+    def read(self) -> float:
+        """Return the seconds so far."""
+        if self._file is None:
+            return 0.0
+        self._file.seek(0)
+        return int(self._file.read(64).split()[1]) / 1e9
+
+    def close(self) -> None:
+        """Let the descriptor go."""
+        if self._file is not None:
+            self._file.close()
+
+
+@define
+class LoopWatch:
+    """Times the steps of the loop on the thread that made it.
+
+    Args:
+        bound: seconds.
+    """
+
+    bound: float = BOUND
+    found: list[Blocked] = field(factory=list)
+    _clock: RunQueueClock = field(factory=RunQueueClock)
+    _thread: int = field(factory=threading.get_ident)
+
+    def begin(self) -> tuple[float, float]:
+        """Return what `end` needs to know of a step's beginning."""
+        return time.monotonic(), self._clock.read()
+
+    def end(self, begun: tuple[float, float], who: object) -> None:
+        """Take note of a step that was too long."""
+        if time.monotonic() - begun[0] > self.bound:
+            now, waited = self.begin()
+            seconds = now - begun[0] - (waited - begun[1])
+            if seconds > self.bound:
+                self.found.append(Blocked(repr(who), seconds))
+
+    def concerns(self) -> bool:
+        """Whether the running thread is the watched one."""
+        return threading.get_ident() == self._thread
+
+    def close(self) -> None:
+        """End the watch."""
+        self._clock.close()
+
+
+class AsyncioSteps:
+    """Puts a watch round every callback of asyncio's own loop; a task's step is one of them."""
+
+    def __init__(self, watch: LoopWatch) -> None:
+        self._watch = watch
+        self._original = asyncio.Handle._run
+
+    def install(self) -> None:
+        """Begin to watch."""
+        watch, original = self._watch, self._original
+
+        def timed(handle: asyncio.Handle) -> None:
+            if not watch.concerns():
+                return original(handle)
+            begun = watch.begin()
+            try:
+                return original(handle)
+            finally:
+                watch.end(begun, getattr(handle._callback, "__self__", handle))
+
+        asyncio.Handle._run = timed  # type: ignore[method-assign]  # the loop offers no hook
+
+    def remove(self) -> None:
+        """Leave asyncio as it was."""
+        asyncio.Handle._run = self._original  # type: ignore[method-assign]
+
+
+class TrioSteps(trio.abc.Instrument):
+    """Puts a watch round every step of a trio task."""
+
+    def __init__(self, watch: LoopWatch) -> None:
+        self._watch = watch
+        self._begun = (0.0, 0.0)
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Note the beginning."""
+        self._begun = self._watch.begin()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Judge the step."""
+        self._watch.end(self._begun, task)
+
+
+class LoopWatchPlugin:
+    """Asks the watch after each phase of each test."""
+
+    def __init__(self, watch: LoopWatch) -> None:
+        self._watch = watch
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Fixtures count, too."""
+        return (yield from self._judge(item))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """The test itself."""
+        return (yield from self._judge(item))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """And the way out."""
+        return (yield from self._judge(item))
+
+    def _judge(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        self._watch.found.clear()
+        result = yield
+        if self._watch.found and item.get_closest_marker(MARKER) is None:
+            steps = "\n  ".join(str(step) for step in self._watch.found)
+            pytest.fail(f"The event loop was blocked:\n  {steps}", pytrace=False)
+        return result
+
+
+WATCH = pytest.StashKey[LoopWatch]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Install the watch for the whole run."""
+    config.addinivalue_line("markers", f"{MARKER}(reason): the test itself may block the loop")
+    watch = config.stash[WATCH] = LoopWatch()
+    steps = AsyncioSteps(watch)
+    steps.install()
+    config.add_cleanup(steps.remove)
+    config.add_cleanup(watch.close)
+    config.pluginmanager.register(LoopWatchPlugin(watch), "flow-manager-loop-watch")
+
+
+@pytest.fixture(scope="session")
+def watched(pytestconfig: pytest.Config) -> Callable[[str], Any]:
+    """Make of a loop's name what the fixture `anyio_backend` should give: trio's needs options."""
+    options = {"instruments": [TrioSteps(pytestconfig.stash[WATCH])]}
+    return lambda name: (name, options) if name == "trio" else name

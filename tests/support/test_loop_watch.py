@@ -1,0 +1,89 @@
+"""The loop watch finds what holds an event loop, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+CONFTEST = """
+import pytest
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request, watched):
+    return watched(request.param)
+"""
+HEADER = "import time, anyio, anyio.to_thread, pytest\npytestmark = pytest.mark.anyio\n"
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
+    """Run a file of tests under the watch, in a process of its own."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+    def run(source: str) -> pytest.RunResult:
+        pytester.makeconftest(CONFTEST)
+        pytester.makepyfile(HEADER + source)
+        return pytester.runpytest_subprocess("-p", "tests.support.loop_watch")
+
+    return run
+
+
+def test_a_sleeping_coroutine_fails_its_test_on_both_loops(run):
+    result = run("async def test_it():\n    time.sleep(0.5)\n")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["The event loop was blocked:", "*0.5?? s in *"])
+
+
+def test_a_blocking_async_fixture_is_an_error(run):
+    result = run(
+        "@pytest.fixture\nasync def slow(anyio_backend):\n    time.sleep(0.5)\n"
+        "async def test_it(slow):\n    pass\n"
+    )
+    result.assert_outcomes(errors=2)
+
+
+def test_a_blocking_child_task_is_found_too(run):
+    result = run(
+        "async def block():\n    time.sleep(0.5)\n"
+        "async def test_it():\n"
+        "    async with anyio.create_task_group() as group:\n        group.start_soon(block)\n"
+    )
+    result.assert_outcomes(failed=2)
+
+
+def test_waiting_and_worker_threads_do_not_count(run):
+    result = run(
+        "async def test_it():\n"
+        "    await anyio.sleep(0.5)\n"
+        "    await anyio.to_thread.run_sync(time.sleep, 0.5)\n"
+    )
+    result.assert_outcomes(passed=2)
+
+
+def test_the_marker_lets_a_test_block(run):
+    result = run(
+        "@pytest.mark.blocks_loop('on purpose')\nasync def test_it():\n    time.sleep(0.5)\n"
+    )
+    result.assert_outcomes(passed=2)
+
+
+def test_a_crowded_machine_does_not_count(run):
+    result = run(
+        "import os, subprocess, sys\n"
+        "from contextlib import ExitStack\n"
+        "async def test_it():\n"
+        "    with ExitStack() as crowd:\n"
+        "        for _ in range(6 * os.cpu_count()):\n"
+        "            one = subprocess.Popen([sys.executable, '-c', 'while True: pass'])\n"
+        "            crowd.enter_context(one)\n"
+        "            crowd.callback(one.kill)\n"
+        "            await anyio.sleep(0)\n"
+        "        for _ in range(3):\n"
+        "            await anyio.sleep(0)\n"
+        "            end = time.thread_time() + 0.1\n"
+        "            while time.thread_time() < end:\n                pass\n"
+    )
+    result.assert_outcomes(passed=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import Counter
@@ -62,9 +61,9 @@ def _descriptors() -> Iterator[str]:
     if not folder.exists():
         yield from ["descriptor"] * psutil.Process().num_fds()
         return
-    for number in os.listdir(folder):
+    for link in folder.iterdir():
         try:
-            target = os.readlink(folder / number)
+            target = str(link.readlink())
         except FileNotFoundError:  # the listing's own descriptor
             continue
         kind, bracket, _inode = target.partition("[")

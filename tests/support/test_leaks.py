@@ -8,6 +8,7 @@ import sys
 import threading
 
 import pytest
+
 from tests.support.leaks import Census, assert_settles
 
 

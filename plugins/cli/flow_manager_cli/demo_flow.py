@@ -4,14 +4,15 @@ import json
 import os
 import socket
 import struct
+from typing import Any, BinaryIO
 
 
-def send(channel: socket.socket, message: dict) -> None:
+def send(channel: socket.socket, message: dict[str, Any]) -> None:
     body = json.dumps(message).encode()
     channel.sendall(struct.pack(">I", len(body)) + body)
 
 
-def receive(stream) -> dict:
+def receive(stream: BinaryIO) -> Any:
     header = stream.read(4)
     if len(header) < 4:
         raise SystemExit(0)

@@ -14,7 +14,7 @@ from flow_manager_core import __version__, service
 from flow_manager_core.plugins import PluginHost, PluginStatus
 
 
-class Assignment(click.ParamType):
+class Assignment(click.ParamType[tuple[str, str]]):
     """``NAME=VALUE``."""
 
     name = "NAME=VALUE"

@@ -142,7 +142,7 @@ class SocketIOApp:
             engine.forget_session(session)
 
     async def _emit(self, event: str, body: orjson.Fragment, rooms: Sequence[str]) -> None:
-        if len(self._requests):
+        if self._requests.client_count:
             await self._server.emit(event, body, to=list(rooms))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -185,9 +185,7 @@ class SocketIOApp:
         else:
             await engine(scope, line.receive, line.send)
 
-    async def _respond(
-        self, scope: Scope, send: Send, status: int, error: ShuttingDown
-    ) -> None:
+    async def _respond(self, scope: Scope, send: Send, status: int, error: ShuttingDown) -> None:
         body = jsontext.dumps(self._gateway.error_body(error)).encode()
         await respond(scope, send, status, body)
 

@@ -14,7 +14,7 @@ from engineio.exceptions import SocketIsClosedError
 
 from flow_manager_core.log import Log
 from flow_manager_socketio.line import LINE, Lines
-from flow_manager_socketio.packets import TextPacket
+from flow_manager_socketio.packets import MalformedPacket, TextPacket
 from flow_manager_socketio.queues import ClientQueue, QueueLimits
 from flow_manager_socketio.settings import SocketIOSettings
 from flow_manager_socketio.tasks import OwnedTasks
@@ -157,9 +157,14 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socket
             return  # an attachment, whose request has been refused by its head
         try:
             await self._handle_eio_message(session, data)
-        except (ValueError, TypeError, LookupError, RecursionError) as error:
-            self._log.warning(
-                "Client closed: it sent no packet", session=session, error=str(error)[:200]
-            )
-            await self.eio.close_session(session)
-            self._lines.cut(self._lines.of(session))
+        except MalformedPacket as error:
+            self._log.warning("Client closed: it sent no packet", session=session, error=str(error))
+            await self._dismiss(session)
+        except Exception as error:
+            self._log.error("Packet failed", session=session, error=repr(error), exc_info=error)
+            await self._dismiss(session)
+
+    async def _dismiss(self, session: str) -> None:
+        await self.eio.close_session(session)
+        for line in self._lines.of(session):
+            line.end()

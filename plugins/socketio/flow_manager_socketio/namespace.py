@@ -35,9 +35,7 @@ class RequestLimits:
 class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketio has no types
     """The namespace ``/``."""
 
-    def __init__(
-        self, gateway: Gateway, access: Access, limits: RequestLimits, log: Log
-    ) -> None:
+    def __init__(self, gateway: Gateway, access: Access, limits: RequestLimits, log: Log) -> None:
         super().__init__(NAMESPACE)
         self._gateway = gateway
         self._access = access
@@ -46,7 +44,9 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
         self._clients: dict[str, ConnectedClient] = {}
         self._closing = False
 
-    def __len__(self) -> int:
+    @property
+    def client_count(self) -> int:
+        """How many clients are in."""
         return len(self._clients)
 
     def close(self) -> None:
@@ -68,9 +68,11 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
         sid, *arguments = args
         manager = self.server.manager
         if event == "connect" and manager.is_pre_connected(sid, NAMESPACE):
-            return self._connect(sid, *arguments)
+            self._connect(sid, *arguments)
+            return None
         if event == "disconnect" and not manager.is_connected(sid, NAMESPACE):
-            return self._disconnect(sid)
+            self._disconnect(sid)
+            return None
         client = self._clients.get(sid)
         return None if client is None else await self._request(client, event, arguments)
 
@@ -119,7 +121,9 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
             return await self._deliver(client, self._error(ShuttingDown("The service is closing")))
         except Exception as error:
             self._log.error("Request failed", client=client.sid, error=repr(error), exc_info=error)
-            fault = SystemFault("The request failed unexpectedly", operation=str(name)[:_NAME_LIMIT])
+            fault = SystemFault(
+                "The request failed unexpectedly", operation=str(name)[:_NAME_LIMIT]
+            )
             return await self._deliver(client, self._error(fault))
 
     async def _answer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 from socketio import packet
 
@@ -12,6 +13,13 @@ _CONTROL_PACKET_LIMIT = 16
 _MESSAGE = "4"
 _CONTROLS = frozenset("12356")
 _SOCKETIO_TYPES = frozenset("0123456")
+_EVENTS = (packet.EVENT, packet.BINARY_EVENT)
+_WITH_LIST = (*_EVENTS, packet.ACK, packet.BINARY_ACK)
+_FROM_CLIENTS = (*_WITH_LIST, packet.CONNECT, packet.DISCONNECT)
+
+
+class MalformedPacket(Exception):
+    """What a client sent cannot be read."""
 
 
 class Attachment:
@@ -25,6 +33,8 @@ class TextPacket(packet.Packet):  # type: ignore[misc]  # python-socketio has no
     JSON of every other server and client in the process.
     """
 
+    packet_type: int
+    data: Any
     uses_binary_events = False
     json = SimpleNamespace(dumps=jsontext.dumps, loads=jsontext.loads)
 
@@ -32,19 +42,32 @@ class TextPacket(packet.Packet):  # type: ignore[misc]  # python-socketio has no
         """Read a packet; attachments it announces are not waited for.
 
         Raises:
-            ValueError, RecursionError: it is no packet.
+            MalformedPacket: it is none, or none that a client may send.
         """
-        if not isinstance(encoded_packet, str):
-            raise ValueError("a packet must be text")
-        super().decode(encoded_packet)
+        try:
+            if not isinstance(encoded_packet, str):
+                raise ValueError("it is not text")
+            super().decode(encoded_packet)
+            self._check()
+            self._drop_attachments()
+        except (ValueError, LookupError, RecursionError) as error:
+            raise MalformedPacket(str(error)[:200]) from None
+        return 0
+
+    def _check(self) -> None:
+        if self.packet_type not in _FROM_CLIENTS:
+            raise ValueError(f"its type is {self.packet_type}")
+        if self.packet_type in _WITH_LIST and not isinstance(self.data, list):
+            raise ValueError("its data is no list")
+        if self.packet_type in _EVENTS and not self.data:
+            raise ValueError("it names no event")
+
+    def _drop_attachments(self) -> None:
         if self.packet_type == packet.BINARY_EVENT:
             self.packet_type = packet.EVENT
             self.data = [self.data[0], Attachment()]
         elif self.packet_type == packet.BINARY_ACK:
             self.packet_type = packet.ACK
-        if self.packet_type in (packet.EVENT, packet.ACK) and not isinstance(self.data, list):
-            raise ValueError("a packet's data must be a list")
-        return 0
 
 
 def well_formed(text: str) -> bool:

@@ -37,10 +37,10 @@ class ClientQueue(asyncio.Queue[Any]):
             self._overflowed = True
             self._on_overflow(self)
         self._size += _size_of(item)
-        super()._put(item)  # type: ignore[misc]  # asyncio documents it as overridable
+        super()._put(item)
 
     def _get(self) -> Any:
-        item = super()._get()  # type: ignore[misc]  # asyncio documents it as overridable
+        item = super()._get()
         self._size -= _size_of(item)
         return item
 

@@ -134,12 +134,13 @@ class HttpServer:
     def abort(self, client: Address) -> None:
         """Drop a client's connection with all that is buffered for it."""
         connections = self._server.server_state.connections if self._server else ()
-        for connection in [c for c in connections if c.client == client]:
-            connection.transport.abort()
+        for connection in list(connections):
+            if getattr(connection, "client", None) == client:
+                connection.transport.abort()
 
     def _config(self, app: App) -> uvicorn.Config:
         return _Config(
-            app,  # type: ignore[arg-type]  # uvicorn spells out ASGI's messages
+            app,
             http="httptools" if importlib.util.find_spec("httptools") else "h11",
             ws="websockets-sansio",
             ws_max_size=self._message_limit,

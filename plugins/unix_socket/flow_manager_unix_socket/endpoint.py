@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Callable
 
 import anyio
-from anyio.abc import SocketListener, SocketStream, TaskStatus
+from anyio import to_thread
+from anyio.abc import SocketListener, SocketStream, TaskGroup, TaskStatus
 
 from flow_manager_core.contracts import ConnectionHandler, Endpoint
 from flow_manager_core.errors import ChannelError
@@ -19,8 +21,6 @@ MOUNT_POINT = "/run/flow"
 #: Seconds between two tries while connections cannot be accepted, for want of descriptors.
 ACCEPT_PAUSE = 0.1
 
-InThread = Callable[[Callable[[], object]], Awaitable[object]]
-
 
 class UnixSocketEndpoint(Endpoint):
     """One listening socket and its connections.
@@ -30,8 +30,8 @@ class UnixSocketEndpoint(Endpoint):
         handler: gets each connection.
         settings: of the transport.
         log: tells what concerns this endpoint.
-        in_thread: runs a function that touches the disk.
-        forget: called once, when the endpoint is closed.
+        disk: limits the threads that touch the disk.
+        on_closed: called once the endpoint is closed and its place free.
     """
 
     def __init__(
@@ -41,20 +41,143 @@ class UnixSocketEndpoint(Endpoint):
         settings: UnixSocketSettings,
         log: Log,
         *,
-        in_thread: InThread,
-        forget: Callable[[], object],
+        disk: anyio.CapacityLimiter,
+        on_closed: Callable[[], object],
     ) -> None:
         self.place = place
         self.address = str(place.address)
         self._handler = handler
         self._settings = settings
         self._log = log
-        self._in_thread = in_thread
-        self._forget = forget
+        self._disk = disk
+        self._on_closed = on_closed
         self._connections = 0
-        self._crowded = False
-        self._repair_failed = False
+        self._told: set[str] = set()
         self._turn = anyio.Lock()
         self._scope = anyio.CancelScope()
+        self._started = False
         self._ended = anyio.Event()
-        self._listener: SocketListener | None = None
+        self._tasks: TaskGroup
+        self._listener: SocketListener
+
+    @property
+    def serving(self) -> bool:
+        """Whether connections are accepted: from the opening on until the close begins."""
+        return self._started and not self._scope.cancel_called and not self._ended.is_set()
+
+    def attachment(self, *, isolated: bool) -> Attachment:
+        """The folder, mounted read-only; or nothing but the host's path."""
+        if not isolated:
+            return Attachment(_variables(self.address))
+        mount = Mount(str(self.place.folder), MOUNT_POINT, read_only=True)
+        return Attachment(_variables(f"{MOUNT_POINT}/{SOCKET_NAME}"), (mount,))
+
+    async def bind(self) -> socket.socket:
+        """Put a new socket in place, for `serve`.
+
+        Raises:
+            ChannelError: somebody listens there, or the place cannot be used.
+        """
+        backlog = self._settings.backlog
+        return await to_thread.run_sync(self.place.bind, backlog, limiter=self._disk)
+
+    async def serve(self, bound: socket.socket, *, task_status: TaskStatus[None]) -> None:
+        """Accept connections until closed; the task's end is the end of them all."""
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as self._tasks:
+                    await self._listen(bound)
+                    self._started = True
+                    task_status.started()
+                    await anyio.sleep_forever()
+        finally:
+            self._ended.set()
+
+    async def close(self, *, remove: bool) -> None:
+        """Stop listening, end the connections, and with `remove` take the files away.
+
+        Raises:
+            ChannelError: a file cannot be removed.
+        """
+        self._scope.cancel()
+        async with self._turn:
+            await self._ended.wait()
+            try:
+                if remove:
+                    await to_thread.run_sync(self.place.remove, limiter=self._disk)
+            finally:
+                self._on_closed()
+
+    async def repair(self) -> None:
+        """Make again what was removed by hand; open connections are left alone."""
+        async with self._turn:
+            try:
+                await self._repair()
+            except ChannelError as error:
+                self._tell_once("The socket cannot be made again", error=error.message)
+            else:
+                self._told.discard("The socket cannot be made again")
+
+    async def _repair(self) -> None:
+        if not self.serving:
+            return
+        if self.place.holds_socket():
+            await to_thread.run_sync(self.place.publish, limiter=self._disk)
+            return
+        bound = await self.bind()
+        if not self.serving:
+            bound.close()
+            return
+        former = self._listener
+        await self._listen(bound)
+        await former.aclose()
+
+    async def _listen(self, bound: socket.socket) -> None:
+        self._listener = await SocketListener.from_socket(bound)
+        self._tasks.start_soon(self._accept, self._listener)
+
+    async def _accept(self, listener: SocketListener) -> None:
+        async with listener:
+            while True:
+                try:
+                    stream = await listener.accept()
+                except anyio.ClosedResourceError:
+                    return
+                except (anyio.BrokenResourceError, OSError) as error:
+                    self._tell_once("Connections cannot be accepted", error=_cause(error))
+                    await anyio.sleep(ACCEPT_PAUSE)
+                else:
+                    self._told.discard("Connections cannot be accepted")
+                    await self._admit(stream)
+
+    async def _admit(self, stream: SocketStream) -> None:
+        if self._connections >= self._settings.max_connections:
+            self._tell_once("Too many connections", limit=self._settings.max_connections)
+            await anyio.aclose_forcefully(stream)
+            return
+        self._connections += 1
+        self._tasks.start_soon(self._handle, stream)
+
+    async def _handle(self, stream: SocketStream) -> None:
+        try:
+            await self._handler(stream)
+        except Exception:  # whatever a handler's fault is, it must not end the other endpoints
+            self._log.exception("Connection handler failed", address=self.address)
+        finally:
+            self._connections -= 1
+            self._told.discard("Too many connections")
+            await anyio.aclose_forcefully(stream)
+
+    def _tell_once(self, what: str, **fields: object) -> None:
+        """A condition that lasts is one line in the log, until it has passed."""
+        if what not in self._told:
+            self._told.add(what)
+            self._log.warning(what, address=self.address, **fields)
+
+
+def _variables(path: str) -> dict[str, str]:
+    return {"FLOW_SOCKET": path, "SOCKET_PATH": path}
+
+
+def _cause(error: BaseException) -> str:
+    return str(error.__cause__ or error)

@@ -61,6 +61,7 @@ class Place:
                 self._identity = _put(folder, SOCKET_NAME + _FRESH, folder, SOCKET_NAME)
                 self._publish(root, folder)
             except BaseException:
+                self._identity = None
                 listener.close()
                 raise
             return listener
@@ -69,9 +70,11 @@ class Place:
         """Whether the socket that was bound last is still there."""
         return self._identity is not None and _identity(self.socket) == self._identity
 
-    def holds_address(self) -> bool:
-        """Whether the host's name still leads to the socket that was bound last."""
-        return _identity(self.address) == self._identity or _leads_to(self.address, self._link)
+    def intact(self) -> bool:
+        """Whether that socket and the host's name for it are still there."""
+        return self.holds_socket() and (
+            _identity(self.address) == self._identity or _leads_to(self.address, self._link)
+        )
 
     def publish(self) -> None:
         """Make the host's name anew.

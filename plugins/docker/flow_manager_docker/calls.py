@@ -1,0 +1,136 @@
+"""Blocking calls in worker threads: lanes that do not hold each other up, and deadlines."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import anyio
+from anyio import to_thread
+
+from flow_manager_core.errors import EngineUnavailable
+from flow_manager_docker.client import EngineClient
+from flow_manager_docker.errors_map import ENGINE_FAILURES, Subject, translate
+from flow_manager_docker.settings import DockerSettings
+
+T = TypeVar("T")
+
+#: Seconds that a socket waits longer than the caller, so that a thread nobody waits for ends.
+MARGIN = 2.0
+
+
+@contextmanager
+def within(seconds: float, subject: Subject) -> Iterator[None]:
+    """Limit what happens inside to `seconds`, and give every failure of it the core's name.
+
+    Raises:
+        EngineUnavailable: time is up; nothing is known of the outcome.
+    """
+    try:
+        with anyio.fail_after(seconds):
+            yield
+    except TimeoutError:
+        told = f"The Docker Engine did not answer within {seconds:g} seconds"
+        raise EngineUnavailable(told, **subject.details()) from None
+    except ENGINE_FAILURES as error:
+        raise translate(error, subject) from error
+
+
+class Lane:
+    """Some threads that share a client. A call waits its turn; the others' lanes do not notice.
+
+    Args:
+        threads: calls at a time.
+        timeout: seconds that the client's sockets wait.
+    """
+
+    def __init__(self, threads: int, timeout: float) -> None:
+        self._threads = threads
+        self._timeout = timeout
+        self._turns = anyio.Semaphore(threads)
+        # The turns limit the calls; this one only keeps them out of the event loop's own pool.
+        self._unlimited = anyio.CapacityLimiter(math.inf)
+        self._lock = threading.Lock()
+        self._client: EngineClient | None = None
+
+    async def call(
+        self, work: Callable[[EngineClient], T], subject: Subject, *, seconds: float
+    ) -> T:
+        """Run `work` in a thread.
+
+        Args:
+            seconds: its deadline, counted from its turn on. A thread that is still busy then is
+                left alone; its sockets give up soon after.
+
+        Raises:
+            FlowManagerError: what `translate` made of the failure.
+        """
+        async with self._turns:
+            with within(seconds, subject):
+                return await to_thread.run_sync(
+                    lambda: work(self._connected()),
+                    abandon_on_cancel=True,
+                    limiter=self._unlimited,
+                )
+
+    def _connected(self) -> EngineClient:
+        """Make the client when first needed: the engine may be away when the manager starts."""
+        if self._client is not None:
+            return self._client
+        fresh = EngineClient(self._timeout, self._threads)
+        with self._lock:
+            if self._client is None:
+                self._client = fresh
+                return fresh
+        fresh.close()
+        return self._client
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+
+
+class EngineCalls:
+    """The backend's lanes.
+
+    Args:
+        settings: how many threads each has.
+        request_timeout: seconds that a call may take which waits for no program.
+    """
+
+    def __init__(self, settings: DockerSettings, request_timeout: float) -> None:
+        self._settings = settings
+        self.request_timeout = request_timeout
+        timeout = request_timeout + MARGIN
+        self._quick = Lane(settings.quick_threads, timeout)
+        self._starts = Lane(settings.start_threads, timeout)
+        self._slow = Lane(settings.slow_threads, timeout)
+
+    async def quick(self, work: Callable[[EngineClient], T], subject: Subject) -> T:
+        """A call that the engine answers at once; the deadline includes the wait for a turn."""
+        with within(self.request_timeout, subject):
+            return await self._quick.call(work, subject, seconds=self.request_timeout)
+
+    async def start(self, work: Callable[[EngineClient], T], subject: Subject) -> T:
+        """A start."""
+        return await self._starts.call(work, subject, seconds=self.request_timeout)
+
+    async def slow(
+        self, work: Callable[[EngineClient], T], subject: Subject, *, extra: float = 0.0
+    ) -> T:
+        """A call that may take long; `extra` seconds are what it waits for a program's end."""
+        return await self._slow.call(work, subject, seconds=self.request_timeout + extra)
+
+    async def transfer(self, work: Callable[[EngineClient], T], subject: Subject) -> T:
+        """The transfer of a code folder."""
+        return await self._slow.call(work, subject, seconds=self._settings.archive_timeout)
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        for lane in (self._quick, self._starts, self._slow):
+            lane.close()

@@ -1,0 +1,137 @@
+"""The SDK's client, made fit for threads: one connection pool, streams that can be ended."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, cast
+
+import docker
+import requests
+from docker.errors import DockerException, create_api_error_from_http_exception
+from docker.transport import UnixHTTPAdapter
+from docker.utils import kwargs_from_env
+
+#: The pool's key. The host is never looked up: there is one socket behind it.
+_ANY_URL = "http+docker://localhost"
+
+
+class OnePoolAdapter(UnixHTTPAdapter):
+    """Keeps one pool for the socket; the SDK's own keeps one for each URL ever asked for."""
+
+    def get_connection(self, url: bytes | str, proxies: Any = None) -> Any:
+        """Give the pool, whatever the URL."""
+        return super().get_connection(_ANY_URL, proxies)
+
+
+class EngineClient(docker.APIClient):
+    """A client of the engine that ``DOCKER_HOST`` names; asks its API version when made.
+
+    Args:
+        timeout: seconds that each read or write of its sockets may take.
+        connections: how many threads use it at a time.
+
+    Raises:
+        docker.errors.DockerException: there is no engine, or ``DOCKER_HOST`` is no address.
+    """
+
+    def __init__(self, timeout: float, connections: int = 1) -> None:
+        # The SDK's annotation says int; it only hands the number to `requests`.
+        patience = cast("int", timeout)
+        try:
+            super().__init__(
+                version="auto", timeout=patience, max_pool_size=connections, **kwargs_from_env()
+            )
+        except ValueError as error:
+            raise DockerException(f"DOCKER_HOST cannot be used: {error}") from error
+        default = self.get_adapter(self.base_url)
+        self.local = isinstance(default, UnixHTTPAdapter)
+        if isinstance(default, UnixHTTPAdapter):
+            default.close()
+            path = f"http+unix://{default.socket_path}"
+            self.mount(_ANY_URL, OnePoolAdapter(path, patience, max_pool_size=connections))
+
+    def open(self, method: str, path: str, **options: Any) -> EngineStream:
+        """Send a request whose answer is read bit by bit.
+
+        Args:
+            method: of HTTP.
+            path: below the API's version.
+            options: of `requests.Session.request`.
+
+        Raises:
+            docker.errors.APIError: the engine refuses.
+        """
+        options.setdefault("timeout", self.timeout)
+        # A packed archive would only cost time on a local socket.
+        headers = {"Accept-Encoding": "identity", **options.pop("headers", {})}
+        url = f"{self.base_url}/v{self.api_version}{path}"
+        response = self.request(method, url, stream=True, headers=headers, **options)
+        try:
+            response.raise_for_status()
+        except requests.HTTPError as error:
+            with response:
+                create_api_error_from_http_exception(error)
+        return EngineStream(response)
+
+
+class EngineStream:
+    """An answer of the engine that comes bit by bit; a context manager that closes it."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self._response = response
+        self._socket: socket.socket | None = getattr(response.raw.connection, "sock", None)
+        self.headers = response.headers
+        self.raw = response.raw
+
+    def __enter__(self) -> EngineStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._response.close()
+
+    def wait_forever(self) -> None:
+        """Take away the limit on the time between two reads."""
+        if self._socket is not None:
+            self._socket.settimeout(None)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body as it comes."""
+        yield from self._response.iter_content(chunk_size=None)
+
+    def objects(self) -> Iterator[dict[str, Any]]:
+        """Yield the body's JSON objects, one a line."""
+        for line in self._response.iter_lines(chunk_size=None):
+            if line:
+                yield json.loads(line)
+
+    def abort(self) -> None:
+        """End the stream under its reader, from any thread."""
+        if self._socket is not None:
+            with suppress(OSError):  # it has ended by itself
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+class Abortable:
+    """Lets one thread end the stream that another opens and reads, even before it is open."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stream: EngineStream | None = None
+        self.aborted = False
+
+    def adopt(self, stream: EngineStream) -> bool:
+        """Take a stream that was just opened; false when it is no longer wanted."""
+        with self._lock:
+            self._stream = stream
+            return not self.aborted
+
+    def abort(self) -> None:
+        """End the stream, or keep it from being read."""
+        with self._lock:
+            self.aborted = True
+            if self._stream is not None:
+                self._stream.abort()

@@ -1,0 +1,14 @@
+"""The labels by which containers are found again."""
+
+from __future__ import annotations
+
+MANAGED = "flow-manager.managed"
+INSTANCE = "flow-manager.instance"
+
+#: Where a container's code is; the only label that this backend adds.
+CODE_DIR = "flow-manager.code-dir"
+
+
+def own_filter(instance: str) -> list[str]:
+    """The engine's ``label`` filter that leaves one instance's containers alone."""
+    return [f"{MANAGED}=true", f"{INSTANCE}={instance}"]

@@ -1,0 +1,58 @@
+"""What an operator may set of the Docker backend."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+#: What most images' entry points need to drop to their own user and to serve; a fraction of
+#: Docker's own default list.
+CAPABILITIES = (
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "KILL",
+    "NET_BIND_SERVICE",
+    "SETGID",
+    "SETUID",
+)
+
+
+@frozen(kw_only=True)
+class DockerSettings:
+    """Section ``[backend.docker]``. Which engine: ``DOCKER_HOST`` and its family, as for Docker.
+
+    Args:
+        publish_host: the host's address at which ports are published; empty: all of them.
+        allow_host_network: let containers join the host's network or another container's.
+        pids_limit: processes and threads of a container that asks for no limit; 0 for none.
+        cap_drop: capabilities taken from containers.
+        cap_add: capabilities left to them.
+        no_new_privileges: whether set-user-id programs are without effect.
+        init: whether Docker's own tiny init passes signals on and reaps.
+        log_max_size: of one log file of a container, as Docker writes sizes.
+        log_max_file: log files kept of each container.
+        code_limit: bytes of a code folder that are read back at most.
+        archive_timeout: seconds that reading or writing a code folder may take.
+        pull_stall_timeout: seconds that a pull may be without any news.
+        quick_threads: inspects, listings, creates and logs at a time.
+        start_threads: starts at a time; an engine hardly gains from more than six.
+        slow_threads: stops, removals and code transfers at a time.
+        pull_threads: pulls at a time.
+    """
+
+    publish_host: str = "127.0.0.1"
+    allow_host_network: bool = False
+    pids_limit: int = 512
+    cap_drop: tuple[str, ...] = ("ALL",)
+    cap_add: tuple[str, ...] = CAPABILITIES
+    no_new_privileges: bool = True
+    init: bool = True
+    log_max_size: str = "10m"
+    log_max_file: int = 3
+    code_limit: int = 1024**3
+    archive_timeout: float = 120.0
+    pull_stall_timeout: float = 120.0
+    quick_threads: int = 8
+    start_threads: int = 6
+    slow_threads: int = 12
+    pull_threads: int = 3

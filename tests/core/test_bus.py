@@ -1,0 +1,68 @@
+"""The event bus: order, bounds, and what happens to those who do not read."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from flow_manager_core.bus import EventBus, EventsLost
+from flow_manager_core.events import SocketConnected
+
+pytestmark = pytest.mark.anyio
+
+
+def event(number: int) -> SocketConnected:
+    return SocketConnected(container_id=str(number), reconnected=False)
+
+
+async def test_every_subscriber_gets_every_event_in_order() -> None:
+    bus = EventBus()
+    with bus.subscribe() as one, bus.subscribe() as two:
+        bus.publish(*[event(n) for n in range(100)])
+        bus.close()
+        for subscription in (one, two):
+            assert [e.container_id async for e in subscription] == [str(n) for n in range(100)]
+
+
+async def test_a_reader_that_is_too_slow_is_told_and_the_others_go_on() -> None:
+    bus = EventBus(limit=10)
+    with bus.subscribe() as slow, bus.subscribe() as quick:
+        for number in range(50):
+            bus.publish(event(number))
+            assert (await anext(quick)).container_id == str(number)
+        with pytest.raises(EventsLost):
+            await anext(slow)
+
+
+async def test_a_waiting_reader_is_woken() -> None:
+    bus = EventBus()
+    with bus.subscribe() as subscription, anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+
+            async def read() -> None:
+                assert (await anext(subscription)).container_id == "1"
+
+            group.start_soon(read)
+            await anyio.wait_all_tasks_blocked()
+            bus.publish(event(1))
+
+
+async def test_flows_are_held_back_until_a_crowded_subscriber_has_read() -> None:
+    bus = EventBus()
+    with bus.subscribe() as subscription, anyio.fail_after(5):
+        bus.publish(*[event(n) for n in range(3000)])
+        assert bus.crowded
+        async with anyio.create_task_group() as group:
+            group.start_soon(bus.relief)
+            await anyio.wait_all_tasks_blocked()
+            for _ in range(2000):
+                await anext(subscription)
+        assert not bus.crowded
+
+
+async def test_nothing_is_wanted_where_nobody_listens() -> None:
+    bus = EventBus()
+    assert not bus.wanted
+    with bus.subscribe():
+        assert bus.wanted
+    assert not bus.wanted

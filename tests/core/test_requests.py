@@ -1,0 +1,156 @@
+"""Bad requests are refused with every fault named; good ones arrive as they were meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flow_manager_core.errors import InvalidRequest
+from flow_manager_core.models import Mount, PortMapping
+from flow_manager_core.operations.table import OPERATIONS, operation_named
+from flow_manager_core.requests import CreateContainer, GetContainerLogs, SendMessage, StopContainer
+from flow_manager_core.wire import parse_request
+
+
+def faults(kind: Any, payload: object) -> dict[str, str]:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_request(kind, payload)
+    return {fault.field: fault.message for fault in caught.value.faults}
+
+
+@pytest.mark.parametrize("payload", [None, [], "text", 7, True, 1.5])
+def test_a_payload_that_is_no_object_is_refused(payload: object) -> None:
+    assert list(faults(CreateContainer, payload)) == ["payload"]
+
+
+def test_every_fault_is_listed_with_its_field() -> None:
+    found = faults(
+        CreateContainer,
+        {
+            "image": 1,
+            "name": "../x",
+            "environment": {"A=B": "1", "FLOW_SOCKET": "/x", "N": 3},
+            "ports": {"80": 70000, "0": 1, "http": 80},
+            "volumes": {"relative": "/x", "/a": {"bind": "/b", "mode": "rx"}},
+            "restart": {"policy": "sometimes", "extra": 1},
+            "start": 1,
+            "stop_timeout": -1,
+            "unknown": True,
+        },
+    )
+    assert set(found) == {
+        "image",
+        "name",
+        "environment.A=B",
+        "environment.FLOW_SOCKET",
+        "environment.N",
+        "ports.80",
+        "ports.0",
+        "ports.http",
+        "volumes.relative",
+        "volumes./a.mode",
+        "restart.policy",
+        "restart.extra",
+        "start",
+        "stop_timeout",
+        "unknown",
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x", "../x", "a/b", "a..b/..", "-a", ".a", "a\nb", "a\0b", "ä" * 3, "a" * 300, "a b"]
+)
+def test_names_that_are_no_file_names_are_refused(name: str) -> None:
+    assert "name" in faults(CreateContainer, {"image": "i", "name": name})
+
+
+@pytest.mark.parametrize("image", ["", " ", "--privileged", "a\nb", "a\0", "x" * 513, None, 5, []])
+def test_images_that_are_no_names_are_refused(image: object) -> None:
+    assert "image" in faults(CreateContainer, {"image": image})
+
+
+@pytest.mark.parametrize("field", sorted(a for a in CreateContainer.__annotations__ if a[0] != "_"))
+@pytest.mark.parametrize("value", [object(), b"bytes", float("nan"), ["x", 1], {"k": []}])
+def test_no_field_takes_a_foreign_type(field: str, value: object) -> None:
+    if field != "operation":
+        found = faults(CreateContainer, {"image": "i", field: value})
+        assert any(name.split(".")[0] == field for name in found)
+
+
+@pytest.mark.parametrize("timeout", [-1, 1e9, float("nan"), float("inf"), True, "5"])
+def test_durations_are_finite_numbers_within_a_day(timeout: object) -> None:
+    assert "timeout" in faults(StopContainer, {"container_id": "abcd", "timeout": timeout})
+
+
+@pytest.mark.parametrize("message", [{}, {"data": 1}, {"command": 1}, "text", None, [], {"command": "x", "z": 1}])
+def test_a_message_without_a_command_is_refused(message: object) -> None:
+    found = faults(SendMessage, {"container_id": "abcd", "message": message})
+    assert all(name.startswith("message") for name in found)
+
+
+def test_the_same_port_or_mount_twice_is_refused() -> None:
+    found = faults(CreateContainer, {"image": "i", "ports": {"80": 1000, "81": 1000}})
+    assert found == {"ports": "host port 1000/tcp is given twice"}
+    found = faults(CreateContainer, {"image": "i", "volumes": {"/a": "/x", "/b": "/x"}})
+    assert found == {"volumes": "/x is mounted twice"}
+
+
+def test_labels_and_variables_of_the_manager_cannot_be_set() -> None:
+    assert faults(CreateContainer, {"image": "i", "labels": {"flow-manager.managed": "false"}})
+    assert faults(CreateContainer, {"image": "i", "environment": {"SOCKET_PATH": "/x"}})
+
+
+def test_a_full_request_arrives_as_it_was_meant() -> None:
+    request = parse_request(
+        CreateContainer,
+        {
+            "image": "flow:latest",
+            "name": "my-flow",
+            "command": "python3 'my flow.py'",
+            "volumes": {"/data/": {"bind": "/x/./y", "mode": "ro"}},
+            "ports": {"8080": 0, "53/udp": 5353},
+            "request_id": "r1",
+        },
+    )
+    spec = request.spec("my-flow")
+    assert spec.command == ("python3", "my flow.py")
+    assert spec.volumes == (Mount("/data", "/x/y", read_only=True),)
+    assert spec.ports == (PortMapping(8080, 0), PortMapping(53, 5353, "udp"))
+
+
+@pytest.mark.parametrize("since", [0, 1.5, "2026-01-01T00:00:00Z", "2026-01-01"])
+def test_log_times_are_seconds_or_rfc_3339(since: object) -> None:
+    request = parse_request(GetContainerLogs, {"container_id": "abcd", "since": since})
+    assert request.since is not None
+    assert request.since.at.tzinfo is not None
+
+
+@pytest.mark.parametrize("since", ["yesterday", True, [], 1e30])
+def test_other_log_times_are_refused(since: object) -> None:
+    assert "since" in faults(GetContainerLogs, {"container_id": "abcd", "since": since})
+
+
+def test_an_unknown_operation_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InvalidRequest, match="create_container"):
+        operation_named("drop_tables")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(sorted(OPERATIONS)), st.dictionaries(st.sampled_from(
+    ["container_id", "image", "name", "environment", "ports", "volumes", "message", "timeout",
+     "tail", "since", "labels", "state", "command", "restart", "health_check", "request_id"]
+), JSON) | JSON)
+def test_no_payload_does_anything_but_parse_or_be_refused(name: str, payload: object) -> None:
+    try:
+        parse_request(OPERATIONS[name].request, payload)
+    except InvalidRequest as refused:
+        assert refused.faults

@@ -1,0 +1,112 @@
+"""Wheels of the repository and clean environments that hold chosen ones."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+from tests.packaging.dists import DISTS, ROOT, Dist
+
+#: Seconds for one command of an installed environment; the demo takes a few.
+PATIENCE = 90.0
+
+
+def run(command: Sequence[str | Path], **options: object) -> None:
+    """Run a command that must succeed; its output is told when it does not."""
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}"
+
+
+def build_wheels(folder: Path) -> dict[str, Path]:
+    """Build every distribution's wheel; returns their files by the distributions' names."""
+    built = {}
+    for dist in DISTS:
+        target = folder / dist.name
+        pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+        run([*pip, "--no-build-isolation", "--wheel-dir", target, dist.folder])
+        (built[dist.name],) = target.glob("*.whl")
+    return built
+
+
+@frozen
+class Outcome:
+    """What a command of an environment came to."""
+
+    code: int
+    out: str
+    err: str
+
+    def works(self) -> bool:
+        """Whether it did what it was for."""
+        return self.code == 0 and "Traceback" not in self.out + self.err
+
+    def refuses(self, *words: str) -> bool:
+        """Whether it ended with exactly one line that holds all these words."""
+        lines = [line for line in self.err.splitlines() if all(word in line for word in words)]
+        return self.code not in (0, -9) and len(lines) == 1 and "Traceback" not in self.err
+
+
+@frozen
+class Environment:
+    """A clean environment with chosen distributions, and a folder to use them in."""
+
+    folder: Path
+
+    @classmethod
+    def make(cls, folder: Path, wheels: Sequence[Path]) -> Environment:
+        """Make it; what comes from outside is installed as for any user."""
+        made = cls(folder)
+        run([sys.executable, "-m", "venv", "--without-pip", folder / "env"])
+        pip = [sys.executable, "-m", "pip", "--python", made.program("python"), "install"]
+        run([*pip, "--quiet", f"--constraint={ROOT / 'constraints.txt'}", *wheels])
+        (folder / "here").mkdir()
+        return made
+
+    def program(self, name: str) -> Path:
+        """The path of a program that was installed."""
+        return self.folder / "env" / "bin" / name
+
+    def variables(self) -> Mapping[str, str]:
+        """A user without an engine, whose files all are in the environment's folder."""
+        return {
+            "PATH": f"{self.folder / 'env' / 'bin'}:{os.environ['PATH']}",
+            "HOME": str(self.folder),
+            "DOCKER_HOST": f"unix://{self.folder / 'no-engine.sock'}",
+            "STATE_DIR": str(self.folder / "state"),
+            "SOCKET_DIR": str(self.folder / "sockets"),
+            "PORT": "0",
+        }
+
+    def popen(self, name: str, *arguments: str) -> subprocess.Popen[str]:
+        """Start an installed program."""
+        return subprocess.Popen(
+            [self.program(name), *arguments],
+            cwd=self.folder / "here",
+            env=self.variables(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def use(self, name: str, *arguments: str) -> Outcome:
+        """Run an installed program to its end."""
+        with self.popen(name, *arguments) as process:
+            try:
+                out, err = process.communicate(timeout=PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                out, err = process.communicate()
+        return Outcome(process.returncode, out, err)
+
+
+def without(dist: Dist) -> list[str]:
+    """Name all distributions but one."""
+    return [other.name for other in DISTS if other.name != dist.name]

@@ -1,4 +1,4 @@
-"""What waits for one client: python-engineio's queue with a limit, and an alarm when it is passed."""
+"""What waits for one client: python-engineio's queue with a limit, and an alarm beyond it."""
 
 from __future__ import annotations
 

@@ -198,12 +198,16 @@ async def test_end_by_cancellation_is_as_clean(serving: Any, meeting: Any, no_le
 
 async def test_two_frontends_live_in_one_process(serving: Any, meeting: Any, gateway: Any) -> None:
     other = type(gateway)()
-    async with serving() as one, serving(other=other) as two:
-        async with meeting(one) as first, meeting(two) as second:
-            one.gateway.publish("first")
-            two.gateway.publish("second")
-            assert (await first.hears("status_changed"))["container_id"] == "first"
-            assert (await second.hears("status_changed"))["container_id"] == "second"
+    async with (
+        serving() as one,
+        serving(other=other) as two,
+        meeting(one) as first,
+        meeting(two) as second,
+    ):
+        one.gateway.publish("first")
+        two.gateway.publish("second")
+        assert (await first.hears("status_changed"))["container_id"] == "first"
+        assert (await second.hears("status_changed"))["container_id"] == "second"
 
 
 async def test_nothing_global_is_touched(serving: Any, meeting: Any) -> None:

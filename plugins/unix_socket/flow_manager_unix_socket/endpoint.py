@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import anyio
 from anyio import to_thread
-from anyio.abc import SocketListener, SocketStream, TaskGroup, TaskStatus
+from anyio.abc import TaskGroup, TaskStatus
 
 from flow_manager_core.contracts import ConnectionHandler, Endpoint
 from flow_manager_core.errors import ChannelError
 from flow_manager_core.log import Log
 from flow_manager_core.models import Attachment, Mount
+from flow_manager_core.socket_stream import SocketStream
 from flow_manager_unix_socket.place import SOCKET_NAME, Place
 from flow_manager_unix_socket.settings import UnixSocketSettings
 
@@ -58,10 +59,9 @@ class UnixSocketEndpoint(Endpoint):
         self._started = False
         self._ended = anyio.Event()
         self._tasks: TaskGroup
-        self._listener: SocketListener
+        self._listener: socket.socket
 
-    @property
-    def serving(self) -> bool:
+    def is_serving(self) -> bool:
         """Whether connections are accepted: from the opening on until the close begins."""
         return self._started and not self._scope.cancel_called and not self._ended.is_set()
 
@@ -86,7 +86,7 @@ class UnixSocketEndpoint(Endpoint):
         try:
             with self._scope:
                 async with anyio.create_task_group() as self._tasks:
-                    await self._listen(bound)
+                    self._listen(bound)
                     self._started = True
                     task_status.started()
                     await anyio.sleep_forever()
@@ -119,49 +119,50 @@ class UnixSocketEndpoint(Endpoint):
                 self._told.discard("The socket cannot be made again")
 
     async def _repair(self) -> None:
-        if not self.serving:
+        if not self.is_serving():
             return
         if self.place.holds_socket():
             await to_thread.run_sync(self.place.publish, limiter=self._disk)
             return
         bound = await self.bind()
-        if not self.serving:
+        if not self.is_serving():
             bound.close()
             return
         former = self._listener
-        await self._listen(bound)
-        await former.aclose()
+        self._listen(bound)
+        _close(former)
 
-    async def _listen(self, bound: socket.socket) -> None:
-        self._listener = await SocketListener.from_socket(bound)
-        self._tasks.start_soon(self._accept, self._listener)
+    def _listen(self, bound: socket.socket) -> None:
+        self._listener = bound
+        self._tasks.start_soon(self._accept, bound)
 
-    async def _accept(self, listener: SocketListener) -> None:
-        async with listener:
-            while True:
+    async def _accept(self, listener: socket.socket) -> None:
+        with listener:
+            while listener.fileno() >= 0:
                 try:
-                    stream = await listener.accept()
-                except anyio.ClosedResourceError:
-                    return
-                except (anyio.BrokenResourceError, OSError) as error:
-                    self._tell_once("Connections cannot be accepted", error=_cause(error))
+                    await anyio.wait_readable(listener)
+                    connection, _ = listener.accept()
+                except (BlockingIOError, anyio.ClosedResourceError):
+                    continue
+                except OSError as error:
+                    self._tell_once("Connections cannot be accepted", error=str(error))
                     await anyio.sleep(ACCEPT_PAUSE)
                 else:
                     self._told.discard("Connections cannot be accepted")
-                    await self._admit(stream)
+                    self._admit(connection)
 
-    async def _admit(self, stream: SocketStream) -> None:
+    def _admit(self, connection: socket.socket) -> None:
         if self._connections >= self._settings.max_connections:
             self._tell_once("Too many connections", limit=self._settings.max_connections)
-            await anyio.aclose_forcefully(stream)
+            connection.close()
             return
         self._connections += 1
-        self._tasks.start_soon(self._handle, stream)
+        self._tasks.start_soon(self._handle, SocketStream(connection))
 
     async def _handle(self, stream: SocketStream) -> None:
         try:
             await self._handler(stream)
-        except Exception:  # whatever a handler's fault is, it must not end the other endpoints
+        except Exception:  # noqa: BLE001  # no fault of a handler may end the other endpoints
             self._log.exception("Connection handler failed", address=self.address)
         finally:
             self._connections -= 1
@@ -179,5 +180,6 @@ def _variables(path: str) -> dict[str, str]:
     return {"FLOW_SOCKET": path, "SOCKET_PATH": path}
 
 
-def _cause(error: BaseException) -> str:
-    return str(error.__cause__ or error)
+def _close(listener: socket.socket) -> None:
+    anyio.notify_closing(listener)
+    listener.close()

@@ -1,4 +1,4 @@
-"""Where one container's socket stands on disk: its folder, the socket in it, the host's name for it.
+"""Where one container's socket stands on disk: a folder, the socket in it, the host's name for it.
 
 Everything is reached through descriptors of folders that nobody else can write to, and nothing here
 follows a link. A new socket is made complete under a name of its own and then put in place, so

@@ -43,7 +43,7 @@ async def unix_socket_transport(context: ProviderContext) -> AsyncIterator[Trans
         tasks.start_soon(transport.watch)
         try:
             yield transport
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # raised again below
             # Raised within the group, it would reach the caller wrapped in an exception group.
             failure = error
         tasks.cancel_scope.cancel()
@@ -107,7 +107,7 @@ class UnixSocketTransport(Transport):
         """Find what was removed by hand, and have it made again, for as long as it runs."""
         while True:
             await anyio.sleep(self._settings.watch_interval)
-            serving = [e for e in self._endpoints.values() if e.serving]
+            serving = [e for e in self._endpoints.values() if e.is_serving()]
             if serving:
                 for endpoint in await to_thread.run_sync(_amiss, serving, limiter=self._disk):
                     await endpoint.repair()

@@ -1,0 +1,176 @@
+"""Reading what a container uses from the kernel's files: control groups of either version.
+
+The files are described in the kernel's documentation, ``admin-guide/cgroup-v1`` (memory, cpuacct,
+blkio-controller, pids) and ``admin-guide/cgroup-v2``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import frozen
+
+#: The name under which the one hierarchy of version 2 is kept here.
+UNIFIED = ""
+
+
+@frozen
+class Reading:
+    """What the files say at one moment: bytes, seconds; ``None``: no such file."""
+
+    cpu_seconds: float | None = None
+    memory: int | None = None
+    memory_limit: int | None = None
+    pids: int | None = None
+    disk: tuple[int, int] | None = None
+    network: tuple[int, int] | None = None
+
+
+def parse_groups(text: str) -> dict[str, str]:
+    """Read ``/proc/<pid>/cgroup``: the path of each controller, `UNIFIED` for version 2."""
+    groups = {}
+    for line in text.splitlines():
+        _, controllers, path = line.split(":", 2)
+        groups |= dict.fromkeys(controllers.split(","), path)
+    return groups
+
+
+def parse_mounts(text: str) -> dict[str, tuple[str, str]]:
+    """Read ``/proc/self/mountinfo``: the root and mount point of each controller's hierarchy."""
+    mounts: dict[str, tuple[str, str]] = {}
+    for line in text.splitlines():
+        fields, _, tail = line.partition(" - ")
+        kind, _, options = tail.split(" ", 2)
+        root, point = fields.split(" ")[3:5]
+        if kind == "cgroup2":
+            mounts.setdefault(UNIFIED, (root, point))
+        elif kind == "cgroup":
+            for controller in options.split(","):
+                mounts.setdefault(controller.removeprefix("rw,"), (root, point))
+    return mounts
+
+
+def folders(
+    groups: Mapping[str, str], mounts: Mapping[str, tuple[str, str]]
+) -> dict[str, Path]:
+    """Where each controller's files of a process are, as seen from here."""
+    found = {}
+    for controller, path in groups.items():
+        if controller in mounts:
+            root, point = mounts[controller]
+            inner = path.removeprefix(root.rstrip("/")).lstrip("/")
+            found[controller] = Path(point, inner)
+    return found
+
+
+def read_groups(found: Mapping[str, Path]) -> Reading:
+    """Read the files of either version: the one whose memory controller the process is in."""
+    return _read_v1(found) if "memory" in found else _read_v2(found.get(UNIFIED))
+
+
+def _read_v1(found: Mapping[str, Path]) -> Reading:
+    memory, cpu = found["memory"], _number(_file(found, "cpuacct", "cpuacct.usage"))
+    disk = _text(_file(found, "blkio", "blkio.throttle.io_service_bytes_recursive"))
+    return Reading(
+        cpu_seconds=None if cpu is None else cpu / 1e9,
+        memory=_working_set(
+            memory / "memory.usage_in_bytes", memory / "memory.stat", "total_inactive_file"
+        ),
+        memory_limit=_number(memory / "memory.limit_in_bytes"),
+        pids=_number(_file(found, "pids", "pids.current")),
+        disk=None if disk is None else parse_blkio(disk),
+    )
+
+
+def _read_v2(folder: Path | None) -> Reading:
+    if folder is None:
+        return Reading()
+    cpu = _keyed(_text(folder / "cpu.stat")).get("usage_usec")
+    disk = _text(folder / "io.stat")
+    return Reading(
+        cpu_seconds=None if cpu is None else cpu / 1e6,
+        memory=_working_set(folder / "memory.current", folder / "memory.stat", "inactive_file"),
+        memory_limit=_number(folder / "memory.max"),
+        pids=_number(folder / "pids.current"),
+        disk=None if disk is None else parse_io_stat(disk),
+    )
+
+
+def _working_set(usage: Path, stat: Path, reclaimable: str) -> int | None:
+    """Memory in use without the file cache that can be dropped at once, as ``docker stats``."""
+    used = _number(usage)
+    return None if used is None else max(0, used - _keyed(_text(stat)).get(reclaimable, 0))
+
+
+def parse_blkio(text: str) -> tuple[int, int]:
+    """Sum the bytes read and written over all devices: ``8:0 Read 4096`` a line."""
+    sums = {"Read": 0, "Write": 0}
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) == 3 and words[1] in sums:
+            sums[words[1]] += int(words[2])
+    return sums["Read"], sums["Write"]
+
+
+def parse_io_stat(text: str) -> tuple[int, int]:
+    """Sum the bytes read and written over all devices: ``8:0 rbytes=1 wbytes=2 ...`` a line."""
+    sums = {"rbytes": 0, "wbytes": 0}
+    for word in text.split():
+        key, _, value = word.partition("=")
+        if key in sums:
+            sums[key] += int(value)
+    return sums["rbytes"], sums["wbytes"]
+
+
+def parse_network(text: str) -> tuple[int, int]:
+    """Sum the bytes received and sent over all devices but the loopback: ``/proc/<pid>/net/dev``."""
+    received = sent = 0
+    for line in text.splitlines()[2:]:
+        name, _, counters = line.partition(":")
+        if name.strip() != "lo":
+            numbers = counters.split()
+            received, sent = received + int(numbers[0]), sent + int(numbers[8])
+    return received, sent
+
+
+def read_network(process: Path) -> tuple[int, int] | None:
+    """Read a process's traffic; ``None`` when it shares our network, whose traffic is not its."""
+    try:
+        if os.readlink(process / "ns/net") == os.readlink("/proc/self/ns/net"):
+            return None
+    except OSError:
+        return None
+    text = _text(process / "net/dev")
+    return None if text is None else parse_network(text)
+
+
+def host_memory() -> int | None:
+    """The host's memory in bytes."""
+    total = _keyed(_text(Path("/proc/meminfo"))).get("MemTotal:")
+    return None if total is None else total * 1024
+
+
+def _file(found: Mapping[str, Path], controller: str, name: str) -> Path | None:
+    folder = found.get(controller)
+    return None if folder is None else folder / name
+
+
+def _text(path: Path | None) -> str | None:
+    """A file's text; ``None`` when this kernel has no such file, or the process is gone."""
+    try:
+        return None if path is None else path.read_text()
+    except OSError:
+        return None
+
+
+def _number(path: Path | None) -> int | None:
+    text = (_text(path) or "").strip()
+    return int(text) if text.isdigit() else None
+
+
+def _keyed(text: str | None) -> dict[str, int]:
+    """Lines of a key and a number; the rest of a line does not matter."""
+    pairs = (line.split()[:2] for line in (text or "").splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}

@@ -78,15 +78,16 @@ class Lane:
 
     def _connected(self) -> EngineClient:
         """Make the client when first needed: the engine may be away when the manager starts."""
-        if self._client is not None:
-            return self._client
+        if (known := self._client) is not None:
+            return known
+        # Not under the lock: with an engine that hangs, each would wait for the others' deadlines.
         fresh = EngineClient(self._timeout, self._threads)
         with self._lock:
-            if self._client is None:
-                self._client = fresh
-                return fresh
-        fresh.close()
-        return self._client
+            self._client, unused = (self._client, fresh) if self._client else (fresh, None)
+            chosen = self._client
+        if unused is not None:
+            unused.close()
+        return chosen
 
     def close(self) -> None:
         """Close the idle connections."""

@@ -6,7 +6,6 @@ blkio-controller, pids) and ``admin-guide/cgroup-v2``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,7 +29,7 @@ class Reading:
 
 def parse_groups(text: str) -> dict[str, str]:
     """Read ``/proc/<pid>/cgroup``: the path of each controller, `UNIFIED` for version 2."""
-    groups = {}
+    groups: dict[str, str] = {}
     for line in text.splitlines():
         _, controllers, path = line.split(":", 2)
         groups |= dict.fromkeys(controllers.split(","), path)
@@ -47,14 +46,11 @@ def parse_mounts(text: str) -> dict[str, tuple[str, str]]:
         if kind == "cgroup2":
             mounts.setdefault(UNIFIED, (root, point))
         elif kind == "cgroup":
-            for controller in options.split(","):
-                mounts.setdefault(controller.removeprefix("rw,"), (root, point))
+            mounts = dict.fromkeys(options.split(","), (root, point)) | mounts
     return mounts
 
 
-def folders(
-    groups: Mapping[str, str], mounts: Mapping[str, tuple[str, str]]
-) -> dict[str, Path]:
+def folders(groups: Mapping[str, str], mounts: Mapping[str, tuple[str, str]]) -> dict[str, Path]:
     """Where each controller's files of a process are, as seen from here."""
     found = {}
     for controller, path in groups.items():
@@ -125,7 +121,7 @@ def parse_io_stat(text: str) -> tuple[int, int]:
 
 
 def parse_network(text: str) -> tuple[int, int]:
-    """Sum the bytes received and sent over all devices but the loopback: ``/proc/<pid>/net/dev``."""
+    """Sum the bytes received and sent over all devices but the loopback, in ``net/dev``."""
     received = sent = 0
     for line in text.splitlines()[2:]:
         name, _, counters = line.partition(":")
@@ -138,7 +134,7 @@ def parse_network(text: str) -> tuple[int, int]:
 def read_network(process: Path) -> tuple[int, int] | None:
     """Read a process's traffic; ``None`` when it shares our network, whose traffic is not its."""
     try:
-        if os.readlink(process / "ns/net") == os.readlink("/proc/self/ns/net"):
+        if (process / "ns/net").readlink() == Path("/proc/self/ns/net").readlink():
             return None
     except OSError:
         return None

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 import docker
 import requests
@@ -19,7 +19,7 @@ from docker.utils import kwargs_from_env
 _ANY_URL = "http+docker://localhost"
 
 
-class OnePoolAdapter(UnixHTTPAdapter):
+class OnePoolAdapter(UnixHTTPAdapter):  # type: ignore[misc]  # the SDK has no types
     """Keeps one pool for the socket; the SDK's own keeps one for each URL ever asked for."""
 
     def get_connection(self, url: bytes | str, proxies: Any = None) -> Any:
@@ -27,8 +27,10 @@ class OnePoolAdapter(UnixHTTPAdapter):
         return super().get_connection(_ANY_URL, proxies)
 
 
-class EngineClient(docker.APIClient):
+class EngineClient:
     """A client of the engine that ``DOCKER_HOST`` names; asks its API version when made.
+
+    `api` is the SDK's own; `local` tells whether the engine is on this host.
 
     Args:
         timeout: seconds that each read or write of its sockets may take.
@@ -39,20 +41,29 @@ class EngineClient(docker.APIClient):
     """
 
     def __init__(self, timeout: float, connections: int = 1) -> None:
-        # The SDK's annotation says int; it only hands the number to `requests`.
-        patience = cast("int", timeout)
+        self._timeout = timeout
         try:
-            super().__init__(
-                version="auto", timeout=patience, max_pool_size=connections, **kwargs_from_env()
+            self.api = docker.APIClient(
+                version="auto", timeout=timeout, max_pool_size=connections, **kwargs_from_env()
             )
         except ValueError as error:
             raise DockerException(f"DOCKER_HOST cannot be used: {error}") from error
-        default = self.get_adapter(self.base_url)
+        default = self.api.get_adapter(self.api.base_url)
         self.local = isinstance(default, UnixHTTPAdapter)
-        if isinstance(default, UnixHTTPAdapter):
+        if self.local:
             default.close()
             path = f"http+unix://{default.socket_path}"
-            self.mount(_ANY_URL, OnePoolAdapter(path, patience, max_pool_size=connections))
+            self.api.mount(_ANY_URL, OnePoolAdapter(path, timeout, max_pool_size=connections))
+
+    def __enter__(self) -> EngineClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self.api.close()
 
     def open(self, method: str, path: str, **options: Any) -> EngineStream:
         """Send a request whose answer is read bit by bit.
@@ -65,11 +76,11 @@ class EngineClient(docker.APIClient):
         Raises:
             docker.errors.APIError: the engine refuses.
         """
-        options.setdefault("timeout", self.timeout)
+        options.setdefault("timeout", self._timeout)
         # A packed archive would only cost time on a local socket.
         headers = {"Accept-Encoding": "identity", **options.pop("headers", {})}
-        url = f"{self.base_url}/v{self.api_version}{path}"
-        response = self.request(method, url, stream=True, headers=headers, **options)
+        url = f"{self.api.base_url}/v{self.api.api_version}{path}"
+        response = self.api.request(method, url, stream=True, headers=headers, **options)
         try:
             response.raise_for_status()
         except requests.HTTPError as error:
@@ -104,9 +115,12 @@ class EngineStream:
 
     def objects(self) -> Iterator[dict[str, Any]]:
         """Yield the body's JSON objects, one a line."""
-        for line in self._response.iter_lines(chunk_size=None):
-            if line:
-                yield json.loads(line)
+        pending = b""
+        for chunk in self.chunks():
+            *lines, pending = (pending + chunk).split(b"\n")
+            yield from (json.loads(line) for line in lines if line.strip())
+        if pending.strip():
+            yield json.loads(pending)
 
     def abort(self) -> None:
         """End the stream under its reader, from any thread."""

@@ -14,7 +14,9 @@ PERMISSIONS = 0o777
 FOLDER_MODE = 0o755
 
 
-def pack_for_engine(archive: Path, target: IO[bytes], code_dir: str, owner: tuple[int, int]) -> None:
+def pack_for_engine(
+    archive: Path, target: IO[bytes], code_dir: str, owner: tuple[int, int]
+) -> None:
     """Rewrite an archive so that the engine, unpacking it at ``/``, replaces the code folder.
 
     An empty file of the folder's name comes first: for it the engine removes the old folder, or

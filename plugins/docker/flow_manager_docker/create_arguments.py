@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import posixpath
+from collections.abc import Iterable
 from typing import Any
 
 from flow_manager_core.models import ContainerSpec, CreatePlan, Fault, Mount, PortMapping
@@ -30,6 +31,18 @@ def unsupported(spec: ContainerSpec, settings: DockerSettings) -> list[Fault]:
         if code_dir in ("/", "//"):
             faults.append(Fault("working_dir", "must not be / when code_path is given"))
         faults += mount_faults(spec, code_dir)
+    return faults
+
+
+def image_faults(spec: ContainerSpec, code_dir: str, volumes: Iterable[str]) -> list[Fault]:
+    """Name what keeps code from a folder that the image chose.
+
+    Args:
+        volumes: the paths that the image declares to be volumes.
+    """
+    faults = mount_faults(spec, code_dir)
+    told = f"the image keeps a volume in the code folder {code_dir}: give a working_dir elsewhere"
+    faults += [Fault("working_dir", told) for path in volumes if lies_in(path, code_dir)]
     return faults
 
 

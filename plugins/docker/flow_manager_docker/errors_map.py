@@ -69,11 +69,12 @@ class PullRefused(Exception):
     """The engine said in the midst of a pull's stream why it cannot go on."""
 
 
+#: What the SDK and the libraries below it raise when no answer came.
+CLIENT_FAILURES = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
+
 #: What a blocking call may raise by the engine's, the network's or the host's doing.
 ENGINE_FAILURES = (
-    DockerException,
-    requests.RequestException,
-    urllib3.exceptions.HTTPError,
+    *CLIENT_FAILURES,
     tarfile.TarError,
     PullRefused,
     OSError,
@@ -112,7 +113,7 @@ def translate(error: Exception, subject: Subject) -> FlowManagerError:
     """Name a failure.
 
     Args:
-        error: one of `ENGINE_FAILURES`.
+        error: one of `ENGINE_FAILURES`, or a `ValueError` for an answer that is no JSON.
     """
     if isinstance(error, APIError):
         return _api_error(error, subject)
@@ -121,8 +122,11 @@ def translate(error: Exception, subject: Subject) -> FlowManagerError:
     if isinstance(error, tarfile.TarError):
         told = f"The archive cannot be read: {_clean(str(error), subject)}"
         return EngineError(told, **subject.details())
-    if isinstance(error, (DockerException, requests.RequestException, urllib3.exceptions.HTTPError)):
+    if isinstance(error, CLIENT_FAILURES):
         return _unavailable(error, subject)
+    if isinstance(error, ValueError):
+        told = f"The Docker Engine's answer cannot be read: {_clean(str(error), subject)}"
+        return EngineError(told, retryable=True, **subject.details())
     return SystemFault(f"The host refuses: {error.args[-1] if error.args else error}")
 
 

@@ -16,7 +16,7 @@ async def probe(_context: ProviderContext) -> str | None:
     lane = Lane(threads=1, timeout=DEADLINE)
     try:
         with within(DEADLINE, Subject()):
-            await lane.call(lambda client: client.ping(), Subject(), seconds=DEADLINE)
+            await lane.call(lambda client: client.api.ping(), Subject(), seconds=DEADLINE)
     except FlowManagerError as error:
         return error.message
     finally:

@@ -69,8 +69,8 @@ class Pull:
 
     def _pull(self) -> None:
         with EngineClient(self._stall_timeout) as client:
-            options = {"params": parameters(self._image), "headers": credentials(client, self._image)}
-            with client.open("POST", "/images/create", **options) as stream:
+            query, headers = parameters(self._image), credentials(client, self._image)
+            with client.open("POST", "/images/create", params=query, headers=headers) as stream:
                 if not self._handle.adopt(stream):
                     return
                 for news in stream.objects():
@@ -99,8 +99,8 @@ def parameters(image: str) -> dict[str, str]:
 def credentials(client: EngineClient, image: str) -> dict[str, str]:
     """The header with what Docker's own configuration has for the image's registry, if anything."""
     registry, _ = auth.resolve_repository_name(parse_repository_tag(image)[0])
-    header = auth.get_config_header(client, registry)
-    return {"X-Registry-Auth": header} if header else {}
+    header = auth.get_config_header(client.api, registry)
+    return {"X-Registry-Auth": header.decode()} if header else {}
 
 
 def read_progress(image: str, news: dict[str, Any]) -> PullProgress:

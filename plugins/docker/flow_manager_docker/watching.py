@@ -16,6 +16,7 @@ from typing import Any
 
 import anyio
 from anyio import to_thread
+from anyio.lowlevel import checkpoint
 
 from flow_manager_core.models import EngineEvent
 from flow_manager_docker.calls import MARGIN, within
@@ -25,6 +26,9 @@ from flow_manager_docker.events import event_parameters, read_event
 
 #: Notices that wait for the event loop. One more ends the stream: the caller watches again.
 QUEUE_LIMIT = 10_000
+
+#: Seconds that the thread gets to see that its stream was ended.
+JOIN_TIMEOUT = 1.0
 
 
 class EventReader(AsyncIterator[EngineEvent]):
@@ -59,14 +63,16 @@ class EventReader(AsyncIterator[EngineEvent]):
             while not (self._subscribed or self._ended):
                 await self._wait()
         if self._failure is not None and not self._subscribed:
-            self._raise(self._failure)
+            raise translate(self._failure, Subject()) from self._failure
 
     async def stop(self) -> None:
         """End the stream and the thread."""
         self._handle.abort()
         with anyio.CancelScope(shield=True):
             # A thread that still waits for an engine that hangs is left to its sockets' timeout.
-            await to_thread.run_sync(self._thread.join, 1.0)
+            await to_thread.run_sync(
+                self._thread.join, JOIN_TIMEOUT, limiter=anyio.CapacityLimiter(1)
+            )
         self._woken.close()
 
     async def __anext__(self) -> EngineEvent:
@@ -79,11 +85,11 @@ class EventReader(AsyncIterator[EngineEvent]):
         while True:
             while self._queue:
                 if (event := read_event(self._queue.popleft())) is not None:
-                    await anyio.lowlevel.checkpoint()
+                    await checkpoint()
                     return event
             if self._ended and not self._queue:
                 if self._failure is not None:
-                    self._raise(self._failure)
+                    raise translate(self._failure, Subject()) from self._failure
                 raise StopAsyncIteration
             await self._wait()
 
@@ -92,17 +98,12 @@ class EventReader(AsyncIterator[EngineEvent]):
         with suppress(BlockingIOError):  # another waiter may have read it
             self._woken.recv(4096)
 
-    def _raise(self, failure: Exception) -> None:
-        if isinstance(failure, ENGINE_FAILURES):
-            raise translate(failure, Subject()) from failure
-        raise failure
-
     def _run(self) -> None:
         try:
             with EngineClient(self._timeout + MARGIN) as client, self._subscribe(client) as stream:
                 if self._handle.adopt(stream):
                     self._read(stream)
-        except Exception as error:
+        except (*ENGINE_FAILURES, ValueError) as error:
             self._failure = error
         finally:
             self._ended = True
@@ -110,7 +111,7 @@ class EventReader(AsyncIterator[EngineEvent]):
             self._waking.close()
 
     def _subscribe(self, client: EngineClient) -> EngineStream:
-        query = event_parameters(self._instance, client.info()["SystemTime"])
+        query = event_parameters(self._instance, client.api.info()["SystemTime"])
         stream = client.open("GET", "/events", params=query)
         stream.wait_forever()
         return stream

@@ -11,6 +11,7 @@ import posixpath
 import shutil
 import tarfile
 from pathlib import Path
+from typing import IO
 
 from flow_manager_core.errors import EngineError
 from flow_manager_process.store import CODE, NEW_CODE, OLD_CODE, mend_code, remove_tree
@@ -83,10 +84,19 @@ def _inside(name: str) -> str:
     return plain
 
 
-def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
-    content = tar.extractfile(member)
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    """Open a file's content; a hard link's is that of the file it names."""
+    try:
+        content = tar.extractfile(member)
+    except KeyError:
+        content = None
     if content is None:
         raise EngineError(f"The code archive's link leads nowhere: {member.name!r}")
+    return content
+
+
+def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    content = _content(tar, member)
     path.parent.mkdir(parents=True, exist_ok=True)
     with content, path.open("xb") as file:
         shutil.copyfileobj(content, file)

@@ -42,6 +42,7 @@ class Worker:
 
     async def finish(self, call: Callable[[], T]) -> T:
         """Run a call whose outcome must be known, though the caller be cancelled meanwhile."""
-        with anyio.CancelScope(shield=True):
-            found = await self.run(call)
-        return found
+        shielded = anyio.CancelScope(shield=True)
+        with shielded:
+            return await self.run(call)
+        raise AssertionError("a scope that nobody cancels let nothing through")

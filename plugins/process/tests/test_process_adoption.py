@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,12 +31,11 @@ async def main():
     core = Settings(state_dir=Path(sys.argv[1]))
     context = ProviderContext(settings=ProcessSettings(), core=core, log=get_log("test"))
     async with PROVIDER.factory(context) as backend:
-        for number, code in enumerate(sys.argv[2:]):
-            spec = ContainerSpec(image="python", name=f"m{number}", command=("-c", code))
-            plan = CreatePlan(spec=spec, labels={"n": "1"}, attachment=Attachment({}))
-            made = await backend.create(plan)
-            await backend.start(made.id)
-            print(made.id, (await backend.inspect(made.id)).started_at.isoformat(), flush=True)
+        spec = ContainerSpec(image="python", name="flow", command=("-c", sys.argv[2]))
+        plan = CreatePlan(spec=spec, labels={"n": "1"}, attachment=Attachment({}))
+        made = await backend.create(plan)
+        await backend.start(made.id)
+        print(made.id, (await backend.inspect(made.id)).started_at.isoformat(), flush=True)
         await anyio.sleep_forever()
 
 anyio.run(main)
@@ -50,22 +48,26 @@ sys.exit(7)
 """
 
 
-async def dead_manager(state_dir: Path, *codes: str) -> list[tuple[str, str]]:
-    """Start flows from a manager of its own, then kill that with -9."""
-    script = [sys.executable, "-c", MANAGER, str(state_dir), *codes]
-    with subprocess.Popen(script, stdout=subprocess.PIPE, text=True) as manager:
+async def dead_manager(state_dir: Path, code: str) -> tuple[str, str]:
+    """Start a flow from a manager of its own, then kill that with -9; return id and start."""
+    script = [sys.executable, "-c", MANAGER, str(state_dir), code]
+    async with await anyio.open_process(script, stderr=None) as manager:
         assert manager.stdout is not None
-        told = []
-        for _ in codes:
-            line = await anyio.to_thread.run_sync(manager.stdout.readline)
-            container_id, started = line.split()
-            told.append((container_id, started))
+        with anyio.fail_after(30):
+            told = b""
+            while not told.endswith(b"\n"):
+                told += await manager.stdout.receive()
         manager.kill()
-    return told
+    container_id, started = told.decode().split()
+    return container_id, started
 
 
 def folder_of(state_dir: Path, made: str) -> Path:
     return state_dir / "process" / "default" / made
+
+
+def everything(state_dir: Path) -> list[str]:
+    return sorted(str(p.relative_to(state_dir)) for p in state_dir.rglob("*"))
 
 
 def run_record(state_dir: Path, made: str) -> dict[str, Any]:
@@ -77,7 +79,7 @@ async def test_flows_outlive_a_killed_manager_and_are_adopted(
     open_backend: Any, flows_on: Any, state_dir: Path, tmp_path: Path
 ) -> None:
     sign = tmp_path / "sign"
-    [(made, started)] = await dead_manager(state_dir, UNTIL_TOLD.format(path=str(sign)))
+    made, started = await dead_manager(state_dir, UNTIL_TOLD.format(path=str(sign)))
     async with open_backend() as backend:
         flows = flows_on(backend)
         seen = await backend.inspect(made)
@@ -98,7 +100,7 @@ async def test_an_end_while_no_manager_was_there_is_known(
     open_backend: Any, flows_on: Any, state_dir: Path, tmp_path: Path
 ) -> None:
     sign = tmp_path / "sign"
-    [(made, _)] = await dead_manager(state_dir, UNTIL_TOLD.format(path=str(sign)))
+    made, _ = await dead_manager(state_dir, UNTIL_TOLD.format(path=str(sign)))
     sign.touch()
     with anyio.fail_after(10):
         while not (folder_of(state_dir, made) / "exit.json").exists():
@@ -168,7 +170,7 @@ async def test_a_stranger_with_a_runs_number_is_neither_adopted_nor_killed(
         flows = flows_on(backend)
         made = await flows.start("pass")
         await flows.ended(made)
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+    async with await anyio.open_process([sys.executable, "-c", "input()"]) as stranger:
         record = run_record(state_dir, made)
         forged = {**record, "keeper": stranger.pid, "pid": stranger.pid, "pid_ticks": 1, **change}
         (folder_of(state_dir, made) / "run.json").write_text(json.dumps(forged))
@@ -177,7 +179,8 @@ async def test_a_stranger_with_a_runs_number_is_neither_adopted_nor_killed(
             assert (await backend.inspect(made)).exit_code == 137
             await backend.stop(made, 0.1)
             await backend.remove(made)
-        assert stranger.poll() is None
+        assert stranger.returncode is None
+        os.kill(stranger.pid, 0)
         stranger.kill()
 
 
@@ -213,8 +216,9 @@ async def test_an_instances_folder_stays_inside(
 ) -> None:
     async with open_backend(instance=instance) as backend:
         made = await flows_on(backend).create("-c", "pass")
-        places = [p.parent for p in state_dir.rglob(made)]
-        assert [p.parent for p in places] == [state_dir / "process"]
+        [place] = [path for path in everything(state_dir.parent) if path.endswith(made)]
+        assert len(Path(place).parts) == 4
+        assert place.startswith("state/process/")
         await backend.remove(made)
 
 

@@ -42,10 +42,11 @@ async def test_the_managers_environment_stays_with_the_manager(
 
 
 async def test_nothing_but_the_three_streams_is_open_in_a_flow(flows: Any) -> None:
-    with open(os.devnull) as kept:
-        os.set_inheritable(kept.fileno(), True)
-        code = "import os, sys; print(sorted(os.listdir('/proc/self/fd'))); print(sys.stdin.read())"
-        made = await flows.start(code)
+    kept = os.open(os.devnull, os.O_RDONLY)
+    os.set_inheritable(kept, True)
+    code = "import os, sys; print(sorted(os.listdir('/proc/self/fd'))); print(sys.stdin.read())"
+    made = await flows.start(code)
+    os.close(kept)
     # The fourth is the listing's own.
     assert await flows.output(made) == ["['0', '1', '2', '3']", ""]
 
@@ -82,11 +83,11 @@ async def test_an_image_that_is_no_executable_is_not_found(flows: Any, image: st
 
 async def test_a_failed_start_says_which_step_failed_and_why(flows: Any, tmp_path: Path) -> None:
     astray = await flows.create("-c", "pass", working_dir=str(tmp_path / "away"))
-    with pytest.raises(EngineError, match="working directory: No such file .*away"):
+    with pytest.raises(EngineError, match=r"working directory: No such file .*away"):
         await flows.backend.start(astray)
     (tmp_path / "plain").write_text("")
     plain = await flows.create(image=str(tmp_path / "plain"))
-    with pytest.raises(EngineError, match="run the executable: Permission denied: .*plain"):
+    with pytest.raises(EngineError, match=r"run the executable: Permission denied: .*plain"):
         await flows.backend.start(plain)
     assert (await flows.backend.inspect(plain)).state is ContainerState.CREATED
 
@@ -121,13 +122,13 @@ async def test_a_stop_reaches_the_whole_group(flows: Any) -> None:
     made = await flows.start(
         "import os, signal, sys, time\n"
         "child = os.fork()\n"
-        "name = 'child' if child == 0 else 'parent'\n"
+        "name = b'parent' if child else b'child'\n"
         "def heed(*_):\n"
-        "    print(name, 'asked', flush=True)\n"
+        "    os.write(1, name + b' asked\\n')\n"
         "    if child: os.waitpid(child, 0)\n"
         "    sys.exit(0)\n"
         "signal.signal(signal.SIGTERM, heed)\n"
-        "print('ready', flush=True)\n"
+        "os.write(1, b'ready\\n')\n"
         "while True: time.sleep(60)\n"
     )
     await flows.said(made, 2)
@@ -156,7 +157,7 @@ async def test_a_flood_of_output_is_bounded_and_its_end_is_kept(
 
 async def test_bytes_that_are_no_text_and_lines_without_an_end_are_shown(flows: Any) -> None:
     made = await flows.start(
-        "import os; os.write(1, b'\\xff\\xfe bad\\n'); os.write(1, b'x' * 40_000); os.write(2, b'e')"
+        "import os; os.write(1, b'\\xff\\xfe bad\\n');os.write(1, b'x' * 40_000); os.write(2, b'e')"
     )
     seen = await flows.ended(made)
     assert seen.exit_code == 0

@@ -119,7 +119,8 @@ class SocketIOApp:
     async def close(self) -> None:
         """Let no one in any more, answer what was asked, tell the clients; two seconds at most.
 
-        Clients are told by Engine.IO, not by Socket.IO: theirs means "do not come back".
+        Their connections end without Socket.IO's DISCONNECT: to clients that means "do not come
+        back", while these should once the service is there again.
         """
         if not self._open:
             return

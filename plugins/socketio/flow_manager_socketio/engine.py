@@ -55,14 +55,19 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # python-engineio has
         return next(found, None)
 
     async def close_session(self, session: str, last_words: str | None = None) -> None:
-        """Tell a client that it is over; what waited for it is dropped if there are last words."""
+        """End a session; what waited for it is dropped if there are last words.
+
+        Engine.IO's own CLOSE packet is left out: Python's client takes it to mean that it must
+        not come back. What is sent instead only ends a poll that waits.
+        """
         socket = self.sockets.get(session)
         if socket is None:
             return
         if last_words is not None:
             socket.queue.discard()
             await socket.queue.put(engine_packet.Packet(engine_packet.MESSAGE, last_words))
-        await socket.close(wait=False)
+        await socket.close(wait=False, abort=True, reason=self.reason.SERVER_DISCONNECT)
+        await socket.queue.put(engine_packet.Packet(engine_packet.NOOP))
 
     def forget_session(self, session: str) -> None:
         """Drop a closed session with all that still waits for it."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from flow_manager_core.errors import ConfigurationError
 from flow_manager_core.models import Fault
@@ -84,6 +85,12 @@ class _Config(uvicorn.Config):
         """Leave logging as the process has it."""
 
 
+class _WebSocket(WebSocketsSansIOProtocol):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn.debug = False  # it would log every frame, tokens included, as uvicorn's
+
+
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -142,7 +149,7 @@ class HttpServer:
         return _Config(
             app,
             http="httptools" if importlib.util.find_spec("httptools") else "h11",
-            ws="websockets-sansio",
+            ws=_WebSocket,
             ws_max_size=self._message_limit,
             ws_ping_interval=None,
             ws_per_message_deflate=False,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -16,6 +18,14 @@ from flow_manager_core.events import MessageReceived
 from flow_manager_socketio.settings import SocketIOSettings
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def log_is_kept(caplog: pytest.LogCaptureFixture) -> None:
+    """The log tells when a client was dropped."""
+    caplog.set_level(logging.INFO, "flow_manager")
+
+
 TOKEN = "a token of some length"
 
 
@@ -105,7 +115,8 @@ class DeafClient:
 
     async def leave(self) -> None:
         self.writer.transport.abort()
-        await asyncio.sleep(0)
+        with suppress(OSError):
+            await self.writer.wait_closed()
 
 
 async def _until_dropped(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,1 @@
+"""The cases of `transport_suite.TransportSuite`, by what they are about."""

@@ -1,0 +1,240 @@
+"""The backend: one short method for each of the contracts' methods."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import anyio
+
+from flow_manager_core.contracts import CodeStore, ContainerBackend, ImagePuller, ResourceMeter
+from flow_manager_core.errors import ImageNotFound, InvalidRequest
+from flow_manager_core.models import (
+    Container,
+    ContainerSpec,
+    CreatePlan,
+    EngineEvent,
+    EngineInfo,
+    Fault,
+    ListedContainer,
+    LogLine,
+    PullProgress,
+    ResourceUsage,
+)
+from flow_manager_core.providers import ProviderContext
+from flow_manager_core.settings import Settings
+from flow_manager_docker import watching
+from flow_manager_docker.calls import EngineCalls, within
+from flow_manager_docker.client import EngineClient
+from flow_manager_docker.code_store import CodeFolder
+from flow_manager_docker.create_arguments import (
+    code_dir,
+    create_arguments,
+    image_faults,
+    unsupported,
+)
+from flow_manager_docker.errors_map import Subject, container_not_found
+from flow_manager_docker.inspect_reading import read_container, read_listed, read_time
+from flow_manager_docker.labels import INSTANCE, own_filter
+from flow_manager_docker.log_reading import bounded_tail, log_parameters, read_lines
+from flow_manager_docker.pulling import Pull
+from flow_manager_docker.settings import DockerSettings
+from flow_manager_docker.usage import Meter, Run
+
+T = TypeVar("T")
+
+#: Values shorter than this are too common in the engine's own words to be blotted out of them.
+SECRET_LENGTH = 4
+
+
+class DockerBackend(ContainerBackend, ImagePuller, CodeStore, ResourceMeter):
+    """Containers of the engine that ``DOCKER_HOST`` names; by default the local one.
+
+    Args:
+        settings: the plugin's own.
+        core: the manager's; of it `instance` and the timeouts count.
+    """
+
+    isolated = True
+
+    def __init__(self, settings: DockerSettings, core: Settings) -> None:
+        self._settings = settings
+        self._core = core
+        self._calls = EngineCalls(settings, core.request_timeout)
+        self._pulls = anyio.CapacityLimiter(settings.pull_threads)
+        self._meter = Meter()
+        # Full ids known to carry our label: labels cannot change, and ids are never used again.
+        self._own: set[str] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, context: ProviderContext) -> AsyncIterator[ContainerBackend]:
+        """One life of the backend. The engine may be away: calls will say so."""
+        backend = cls(context.settings, context.core)
+        try:
+            yield backend
+        finally:
+            backend._calls.close()
+
+    async def ping(self) -> EngineInfo:
+        """See `ContainerBackend.ping`."""
+        found = await self._calls.quick(lambda c: c.api.version(), Subject())
+        keys = ("ApiVersion", "Os", "Arch", "KernelVersion")
+        return EngineInfo("docker", found["Version"], {k: found[k] for k in keys if k in found})
+
+    def unsupported(self, spec: ContainerSpec) -> Sequence[Fault]:
+        """See `ContainerBackend.unsupported`."""
+        return unsupported(spec, self._settings)
+
+    async def create(self, plan: CreatePlan) -> Container:
+        """See `ContainerBackend.create`.
+
+        Raises:
+            InvalidRequest: the image's own working directory cannot take the code.
+        """
+        spec = plan.spec
+        secrets = {**spec.environment, **plan.attachment.environment}.values()
+        hidden = tuple(v for v in secrets if len(v) >= SECRET_LENGTH)
+        subject = Subject(name=spec.name, image=spec.image, secrets=hidden)
+        code = await self._code_dir(spec, subject) if spec.code_path is not None else None
+        body = create_arguments(plan, self._settings, code)
+        made = await self._calls.quick(
+            lambda c: c.api.create_container_from_config(body, name=spec.name), subject
+        )
+        return await self.inspect(made["Id"])
+
+    async def _code_dir(self, spec: ContainerSpec, subject: Subject) -> str:
+        image = await self._calls.quick(lambda c: c.api.inspect_image(spec.image), subject)
+        path = code_dir(spec, image["Config"].get("WorkingDir", ""))
+        if faults := image_faults(spec, path, image["Config"].get("Volumes") or ()):
+            raise InvalidRequest(faults)
+        return path
+
+    async def start(self, container_id: str) -> None:
+        """See `ContainerBackend.start`."""
+        await self._check_own(container_id)
+        subject = Subject(container_id=container_id, starting=True)
+        await self._calls.start(lambda c: c.api.start(container_id), subject)
+
+    async def stop(self, container_id: str, timeout: float) -> None:
+        """See `ContainerBackend.stop`; the engine counts in whole seconds."""
+        await self._check_own(container_id)
+        seconds = math.ceil(timeout)
+        subject = Subject(container_id=container_id)
+        await self._calls.slow(
+            lambda c: c.api.stop(container_id, timeout=seconds), subject, extra=seconds
+        )
+
+    async def remove(self, container_id: str) -> None:
+        """See `ContainerBackend.remove`; anonymous volumes go as well."""
+        await self._check_own(container_id)
+        subject = Subject(container_id=container_id)
+        await self._calls.slow(
+            lambda c: c.api.remove_container(container_id, v=True, force=True), subject
+        )
+        self._own.discard(container_id)
+        self._meter.forget(container_id)
+
+    async def inspect(self, container_id: str) -> Container:
+        """See `ContainerBackend.inspect`."""
+        return read_container(await self._inspect(container_id))
+
+    async def list(self) -> Sequence[ListedContainer]:
+        """See `ContainerBackend.list`."""
+        filters = {"label": own_filter(self._core.instance)}
+        found = await self._calls.quick(
+            lambda c: c.api.containers(all=True, filters=filters), Subject()
+        )
+        self._own = {entry["Id"] for entry in found}
+        return [read_listed(entry) for entry in found]
+
+    async def logs(
+        self, container_id: str, *, tail: int | None, since: datetime | None
+    ) -> Sequence[LogLine]:
+        """See `ContainerBackend.logs`; `log_reading` names the bounds."""
+        await self._check_own(container_id)
+        wanted = bounded_tail(tail)
+        path = f"/containers/{quote(container_id, safe='')}/logs"
+
+        def read(client: EngineClient) -> builtins.list[LogLine]:
+            with client.open("GET", path, params=log_parameters(wanted, since)) as stream:
+                return read_lines(stream.chunks(), wanted)
+
+        return await self._calls.quick(read, Subject(container_id=container_id))
+
+    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[EngineEvent]]:
+        """See `ContainerBackend.watch`."""
+        return watching.watch(self._core.instance, self._core.request_timeout)
+
+    async def has_image(self, image: str) -> bool:
+        """See `ImagePuller.has_image`."""
+        try:
+            await self._calls.quick(lambda c: c.api.inspect_image(image), Subject(image=image))
+        except ImageNotFound:
+            return False
+        return True
+
+    async def pull(self, image: str, report: Callable[[PullProgress], None]) -> None:
+        """See `ImagePuller.pull`."""
+        with within(self._core.pull_timeout, Subject(image=image, pulling=True)):
+            await Pull(image, report, self._settings.pull_stall_timeout).run(self._pulls)
+
+    async def write_code(self, container_id: str, archive: Path) -> None:
+        """See `CodeStore.write_code`.
+
+        Raises:
+            EngineError: the archive holds what is no code, or the container has no code folder.
+        """
+        timeout = self._settings.archive_timeout
+        folder = CodeFolder.of(await self._inspect(container_id))
+        await self._transfer(container_id, lambda c: folder.write(c, archive, timeout))
+
+    async def read_code(self, container_id: str, archive: Path) -> None:
+        """See `CodeStore.read_code`.
+
+        Raises:
+            EngineError: the folder is over the operator's limit, or there is none.
+        """
+        timeout, limit = self._settings.archive_timeout, self._settings.code_limit
+        folder = CodeFolder.of(await self._inspect(container_id))
+        await self._transfer(container_id, lambda c: folder.read(c, archive, timeout, limit))
+
+    async def usage(self, container_id: str) -> ResourceUsage | None:
+        """See `ResourceMeter.usage`; ``None`` for an engine on another host, too."""
+        subject = Subject(container_id=container_id)
+        return await self._calls.quick(lambda c: self._measure(c, container_id), subject)
+
+    def _measure(self, client: EngineClient, container_id: str) -> ResourceUsage | None:
+        def find_run() -> Run | None:
+            found = self._checked(client.api.inspect_container(container_id), container_id)
+            started = read_time(found["State"]["StartedAt"])
+            alive = found["State"]["Pid"] and started
+            return Run(found["State"]["Pid"], started) if alive and started else None
+
+        return self._meter.measure(container_id, find_run) if client.local else None
+
+    async def _transfer(self, container_id: str, work: Callable[[EngineClient], T]) -> T:
+        return await self._calls.transfer(work, Subject(container_id=container_id))
+
+    async def _inspect(self, container_id: str) -> dict[str, Any]:
+        found = await self._calls.quick(
+            lambda c: c.api.inspect_container(container_id), Subject(container_id=container_id)
+        )
+        return self._checked(found, container_id)
+
+    async def _check_own(self, container_id: str) -> None:
+        if container_id not in self._own:
+            await self._inspect(container_id)
+
+    def _checked(self, found: dict[str, Any], container_id: str) -> dict[str, Any]:
+        """Return what was found if it is our container; others do not exist for us."""
+        if (found["Config"]["Labels"] or {}).get(INSTANCE) != self._core.instance:
+            raise container_not_found(Subject(container_id=container_id))
+        self._own.add(found["Id"])
+        return found

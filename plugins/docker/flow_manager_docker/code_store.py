@@ -1,0 +1,93 @@
+"""The code folder of a container: how it is found, replaced and read. Blocking."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+from urllib.parse import quote
+
+from attrs import frozen
+from docker.errors import NotFound
+
+from flow_manager_core.errors import EngineError
+from flow_manager_docker.client import EngineClient, EngineStream
+from flow_manager_docker.code_archive import empty_archive, pack_for_engine, unpack_from_engine
+from flow_manager_docker.create_arguments import lies_in
+from flow_manager_docker.labels import CODE_DIR
+
+#: Go's `os.ModeDir`, as the engine tells modes.
+GO_FOLDER = 1 << 31
+
+
+@frozen
+class CodeFolder:
+    """One container's code folder.
+
+    Args:
+        container_id: the engine's.
+        path: in the container, absolute.
+        owner: user and group of what is written.
+    """
+
+    container_id: str
+    path: str
+    owner: tuple[int, int]
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> CodeFolder:
+        """Find it in what the engine says of the container.
+
+        Raises:
+            EngineError: the container has none, or it holds a volume: replacing the code would
+                wipe the volume's files.
+        """
+        path = (found["Config"]["Labels"] or {}).get(CODE_DIR)
+        if not path:
+            raise EngineError("The container was made without code_path: it has no code folder")
+        inside = [m["Destination"] for m in found["Mounts"] if lies_in(m["Destination"], path)]
+        if inside:
+            raise EngineError(f"The volume {inside[0]} lies in the code folder {path}")
+        return cls(found["Id"], path, _owner(found["Config"]["User"]))
+
+    def write(self, client: EngineClient, archive: Path, timeout: float) -> None:
+        """Replace its content."""
+        with TemporaryFile() as rewritten:
+            pack_for_engine(archive, rewritten, self.path, self.owner)
+            rewritten.seek(0)
+            with self._open(client, "PUT", "/", timeout, data=rewritten):
+                return
+
+    def read(self, client: EngineClient, archive: Path, timeout: float, limit: int) -> None:
+        """Write its content into a new archive; a folder that is gone is one without files."""
+        try:
+            # With the dot the engine follows a link, within the container, to what it leads to.
+            with self._open(client, "GET", f"{self.path}/.", timeout) as stream:
+                if _is_folder(stream):
+                    return unpack_from_engine(stream.raw, archive, limit)
+        except NotFound as error:
+            if "no such container" in str(error.explanation).lower():
+                raise
+        return empty_archive(archive)
+
+    def _open(
+        self, client: EngineClient, method: str, path: str, timeout: float, **options: Any
+    ) -> EngineStream:
+        where = f"/containers/{quote(self.container_id, safe='')}/archive"
+        return client.open(method, where, params={"path": path}, timeout=timeout, **options)
+
+
+def _is_folder(stream: EngineStream) -> bool:
+    stat = json.loads(b64decode(stream.headers["X-Docker-Container-Path-Stat"]))
+    return bool(stat["mode"] & GO_FOLDER)
+
+
+def _owner(user: str) -> tuple[int, int]:
+    """Read ``uid`` or ``uid:gid``; names are the image's own and mean root here."""
+    uid, _, gid = user.partition(":")
+    if not uid.isdecimal():
+        return 0, 0
+    return int(uid), int(gid) if gid.isdecimal() else int(uid)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from anyio.abc import TaskGroup
+import anyio
 
 from flow_manager_core.adoption import Adopter, Channels
 from flow_manager_core.bus import EventBus
@@ -22,7 +22,6 @@ from flow_manager_core.supervisor import Supervisor
 
 async def build_services(
     stack: AsyncExitStack,
-    group: TaskGroup,
     settings: Settings,
     chosen: Chosen,
     bus: EventBus,
@@ -36,6 +35,8 @@ async def build_services(
     transport_provider, transport_context = chosen.transport
     backend = await stack.enter_async_context(backend_provider.factory(backend_context))
     transport = await stack.enter_async_context(transport_provider.factory(transport_context))
+    group = await stack.enter_async_context(anyio.create_task_group())
+    stack.callback(group.cancel_scope.cancel)
     registry = Registry()
     reporter = Reporter(bus, error_body)
     channels = Channels(transport, reporter, settings.frame_limit, error_body)

@@ -96,32 +96,37 @@ class FlowManager:
         faults = settings_faults(self.settings)
         if faults:
             raise ConfigurationError(faults)
-        async with AsyncExitStack() as stack:
-            self._chosen = await self._choice.make()
-            group = await stack.enter_async_context(anyio.create_task_group())
-            self._services = await build_services(
-                stack, group, self.settings, self._chosen, self._bus, self.error_body
-            )
-            stack.callback(group.cancel_scope.cancel)
-            self._executor = Executor(self._services)
-            stack.callback(self._bus.close)
-            for provider, context in self._chosen.frontends:
-                frontend = await stack.enter_async_context(provider.factory(context, self))
-                self.addresses += frontend.addresses
-            stack.push_async_callback(self._executor.close, self.settings.shutdown_timeout)
-            self._stack = stack.pop_all()
+        stack = AsyncExitStack()
+        try:
+            await self._enter(stack)
+        except BaseException as error:
+            await _leave(stack, error)
+            raise
+        self._stack = stack
         return self
 
     async def __aexit__(
         self,
-        kind: type[BaseException] | None,
+        _kind: type[BaseException] | None,
         value: BaseException | None,
-        traceback: TracebackType | None,
+        _traceback: TracebackType | None,
     ) -> bool | None:
         stack, self._stack = self._stack, None
         if stack is None:
             raise RuntimeError("this manager is not entered")
-        return await stack.__aexit__(kind, value, traceback)
+        return await _leave(stack, value)
+
+    async def _enter(self, stack: AsyncExitStack) -> None:
+        self._chosen = await self._choice.make()
+        self._services = await build_services(
+            stack, self.settings, self._chosen, self._bus, self.error_body
+        )
+        self._executor = Executor(self._services)
+        stack.callback(self._bus.close)
+        for provider, context in self._chosen.frontends:
+            frontend = await stack.enter_async_context(provider.factory(context, self))
+            self.addresses += frontend.addresses
+        stack.push_async_callback(self._executor.close, self.settings.shutdown_timeout)
 
     @property
     def version(self) -> str:
@@ -197,3 +202,11 @@ class ClientSession:
         except FlowManagerError as error:
             return Answer("error", self._manager.error_body(error))
         return Answer(operation.event, body)
+
+
+async def _leave(stack: AsyncExitStack, error: BaseException | None) -> bool | None:
+    """End the parts; only a cancellation is theirs to see, any other error goes on as it is."""
+    if isinstance(error, anyio.get_cancelled_exc_class()):
+        return await stack.__aexit__(type(error), error, error.__traceback__)
+    await stack.__aexit__(None, None, None)
+    return None

@@ -101,7 +101,10 @@ class Sources:
             )
             faults += found
             if not found:
-                result[provider.name] = provider.settings_class(**values)
+                try:
+                    result[provider.name] = provider.settings_class(**values)
+                except ValueError as error:  # a validator's word on a value or their combination
+                    faults.append(Fault(provider.name, str(error.args[0])))
         faults += self._unknown({provider.name: provider for provider in providers})
         if faults:
             raise ConfigurationError(faults)

@@ -11,5 +11,5 @@ import sys
 
 if _pytest := sys.modules.get("pytest"):
     # Plain asserts of the suites tell their values only when pytest has rewritten them.
-    for _part in ("backend_cases", "backend_suite", "transport_suite"):
+    for _part in ("backend_cases", "backend_suite", "transport_cases", "transport_suite"):
         _pytest.register_assert_rewrite(f"{__name__}.{_part}")

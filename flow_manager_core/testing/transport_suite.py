@@ -6,8 +6,8 @@ A subclass names the provider::
         provider = MY_PROVIDER          # the record that the plugin's hook returns
 
 pytest collects it like any test class and runs it with anyio's plugin, on asyncio and trio where
-the fixture `anyio_backend` says so. A transport that is no Unix socket also overrides `connect`: how
-a program with a given environment gets to its channel.
+the fixture `anyio_backend` says so. A transport that is no Unix socket also overrides `connect`:
+how a program with a given environment gets to its channel.
 """
 
 from __future__ import annotations

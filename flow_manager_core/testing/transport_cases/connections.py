@@ -58,7 +58,16 @@ class ConnectionCases(TransportPrograms):
                     tasks.start_soon(self._hears, endpoint, name)
 
     async def test_names_that_look_alike_do_not_meet(self) -> None:
-        names = ("flow", "flow.sock", "flow.d", "flow.new", "flow.sock.new", "FLOW", "flow_", "flow-")
+        names = (
+            "flow",
+            "flow.sock",
+            "flow.d",
+            "flow.new",
+            "flow.sock.new",
+            "FLOW",
+            "flow_",
+            "flow-",
+        )
         async with self.open() as transport:
             endpoints = {name: await transport.open(name, telling(name)) for name in names}
             for name, endpoint in endpoints.items():

@@ -6,6 +6,7 @@ import anyio
 import pytest
 from anyio.abc import ByteStream
 
+from flow_manager_core.models import Attachment
 from flow_manager_core.testing.transport_cases.programs import Keeper, TransportPrograms, echo
 
 
@@ -85,8 +86,69 @@ class EndingCases(TransportPrograms):
             attachment = endpoint.attachment(isolated=False)
             if closed:
                 await endpoint.close(remove=False)
+        talked = anyio.Event()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._waits_and_talks, attachment)
+            tasks.start_soon(self._waits_and_talks, attachment, talked)
             async with self.open() as transport:
                 await transport.open("flow", echo)
-                await self.until(lambda: not tasks._tasks)
+                with anyio.fail_after(self.patience):
+                    await talked.wait()
+
+    @pytest.mark.parametrize("isolated", [True, False])
+    async def test_the_attachment_is_the_same_in_every_life(self, isolated: bool) -> None:
+        found = []
+        for _ in range(2):
+            async with self.open() as transport:
+                endpoint = await transport.open("flow", echo)
+                found.append(endpoint.attachment(isolated=isolated))
+        assert found[0] == found[1]
+
+    async def test_the_attachment_names_the_channel_in_both_variables(self) -> None:
+        async with self.open() as transport:
+            endpoint = await transport.open("flow", echo)
+            for isolated in (True, False):
+                variables = endpoint.attachment(isolated=isolated).environment
+                assert variables["FLOW_SOCKET"] == variables["SOCKET_PATH"] != ""
+
+    async def test_the_end_of_a_life_ends_the_connections_promptly(self) -> None:
+        keeper = Keeper()
+        async with self.open() as transport:
+            endpoint = await transport.open("flow", keeper)
+            stream = await self.join(endpoint)
+            await self.until(lambda: len(keeper.streams) == 1)
+            left_at = anyio.current_time()
+        assert anyio.current_time() - left_at < self.prompt
+        assert keeper.ended == 1
+        async with stream:
+            await self.sees_end(stream)
+
+    async def test_a_life_that_is_cancelled_ends_promptly(self) -> None:
+        keeper = Keeper()
+        streams: list[ByteStream] = []
+
+        async def live() -> None:
+            async with self.open() as transport:
+                endpoint = await transport.open("flow", keeper)
+                streams.append(await self.join(endpoint))
+                await anyio.sleep_forever()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(live)
+            await self.until(lambda: len(keeper.streams) == 1)
+            left_at = anyio.current_time()
+            tasks.cancel_scope.cancel()
+        assert anyio.current_time() - left_at < self.prompt
+        assert keeper.ended == 1
+        async with streams[0] as stream:
+            await self.sees_end(stream)
+
+    async def test_what_ends_a_life_reaches_the_caller_as_it_was_raised(self) -> None:
+        with pytest.raises(LookupError, match="as it was"):
+            async with self.open() as transport:
+                await transport.open("flow", echo)
+                raise LookupError("as it was")
+
+    async def _waits_and_talks(self, attachment: Attachment, talked: anyio.Event) -> None:
+        async with await self.join_when_possible(attachment) as stream:
+            await self.says(stream, b"back again")
+        talked.set()

@@ -14,7 +14,9 @@ from attrs import frozen
 from flow_manager_core.errors import EngineError, EngineUnavailable
 from flow_manager_process.records import RunRecord
 
-SHIM = str(Path(__file__).with_name("shim.py"))
+#: Imported, not run by path, for only what is imported is kept compiled; last on the path, so that
+#: no module of ours hides one of the standard library's.
+SHIM = "import sys; sys.path.append(sys.argv[1]); import shim; shim.main()"
 #: What the interpreter itself may need; the program's variables travel in the request.
 KEEPER_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
@@ -76,7 +78,7 @@ def _ask(request: bytes, timeout: float) -> bytes:
     """Start a keeper and read its answer. What we start forks the keeper and ends at once."""
     variables = {name: os.environ[name] for name in KEEPER_VARIABLES if name in os.environ}
     with subprocess.Popen(
-        [sys.executable, "-I", "-S", SHIM],
+        [sys.executable, "-I", "-S", "-c", SHIM, str(Path(__file__).parent)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

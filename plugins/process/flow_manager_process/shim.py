@@ -1,8 +1,8 @@
 """The keeper of one run: starts a program, records its output and its end, outlives the manager.
 
-Run by path with ``python -I -S``: standard library alone, and of that only what loads in a
-millisecond (so `_signal`, not `signal`), for it stands between a start and the program's first
-instruction. It reads its request (see `launcher`) from stdin, writes one answer to stdout:
+Imported by `launcher` under ``python -I -S``: standard library alone, and of that only what loads
+in a millisecond (so `_signal`, not `signal`), for it stands between a start and the program's
+first instruction. It reads its request (see `launcher`) from stdin, writes one answer to stdout:
 the run's record, or ``error``, an errno and a step; then it belongs to nobody.
 
 SIGTERM and SIGUSR1 to the keeper reach the program's process group as SIGTERM and SIGKILL. When
@@ -299,13 +299,19 @@ class Keeper:
         listing = f"/proc/self/task/{os.getpid()}/children"
         for _ in range(REAP_ROUNDS):
             for child in read_text(listing).split():
-                os.kill(int(child), signal.SIGKILL)
+                self._kill(int(child))
             try:
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     continue
             except ChildProcessError:
                 return
             time.sleep(0.01)
+
+    def _kill(self, pid: int) -> None:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except OSError:  # gone, or made another user's by a program that may do so
+            return
 
     def _drain(self) -> None:
         for fd, stream in self._streams.items():
@@ -339,7 +345,3 @@ def main() -> None:
     log = f"{request['folder']}/keeper.log"
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
     keeper.keep()
-
-
-if __name__ == "__main__":
-    main()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import anyio
+import psutil
 import pytest
 
 from flow_manager_core.contracts import ContainerBackend, ResourceMeter
 from flow_manager_core.errors import EngineError, ImageNotFound
-from flow_manager_core.models import ContainerState
+from flow_manager_core.models import ContainerState, EngineEventKind
 from flow_manager_process.settings import ProcessSettings
 
 pytestmark = pytest.mark.anyio
@@ -197,3 +201,28 @@ async def test_a_hundred_lives_leave_nothing_behind(
             await backend.stop(made, 0.0)
             await backend.remove(made)
     assert list((state_dir / "process" / "default").iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="subreapers are Linux's")
+async def test_a_manager_that_is_the_systems_first_process_leaves_no_zombies(
+    no_leaks: Any, flows: Any
+) -> None:
+    prctl, set_child_subreaper = ctypes.CDLL(None).prctl, 36
+    prctl(set_child_subreaper, 1, 0, 0, 0)
+    try:
+        for _ in range(5):
+            await flows.ended(await flows.start("pass"))
+        assert psutil.Process().children() == []
+    finally:
+        prctl(set_child_subreaper, 0, 0, 0, 0)
+
+
+async def test_a_flows_end_is_known_within_moments(flows: Any) -> None:
+    async with flows.backend.watch() as events:
+        made = await flows.start("import time; time.sleep(0.2)")
+        with anyio.fail_after(10):
+            while (await anext(events)).kind is not EngineEventKind.DIED:
+                continue
+        told = time.time()
+    finished = (await flows.backend.inspect(made)).finished_at
+    assert told - finished.timestamp() < 0.5

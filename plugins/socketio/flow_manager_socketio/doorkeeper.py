@@ -9,7 +9,7 @@ from flow_manager_core.errors import SystemFault
 from flow_manager_core.log import Log
 from flow_manager_socketio.engine import NAMESPACE, SocketServer
 from flow_manager_socketio.jsontext import encode
-from flow_manager_socketio.line import Lines
+from flow_manager_socketio.line import Line, Lines
 from flow_manager_socketio.packets import TextPacket
 from flow_manager_socketio.queues import ClientQueue
 
@@ -49,7 +49,7 @@ class Doorkeeper:
             if time - since >= self._patience:
                 self._log.info("Connection closed: nobody was let in on it", session=session)
                 await self._server.eio.close_session(session)
-                self._drop(session)
+                self._drop(session, self._lines.of(session))
 
     def too_slow(self, queue: ClientQueue) -> None:
         """Send away the client that this queue belongs to, in a task."""
@@ -61,10 +61,12 @@ class Doorkeeper:
         if session is None:
             return
         self._log.warning("Client dropped: it does not read what it is sent", session=session)
+        lines = self._lines.of(session)
         await engine.close_session(session, self._last_words())
-        with anyio.move_on_after(_GRACE):
-            await queue.join()
-        self._drop(session)
+        for line in lines:
+            line.end()
+        await anyio.sleep(_GRACE)
+        self._drop(session, lines)
 
     def _last_words(self) -> str:
         error = SystemFault(
@@ -76,6 +78,6 @@ class Doorkeeper:
         text: str = TextPacket(namespace=NAMESPACE, data=["error", body]).encode()
         return text
 
-    def _drop(self, session: str) -> None:
-        self._lines.cut(self._lines.of(session))
+    def _drop(self, session: str, lines: list[Line]) -> None:
+        self._lines.cut(lines)
         self._server.eio.forget_session(session)

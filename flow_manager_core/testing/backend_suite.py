@@ -25,7 +25,5 @@ from flow_manager_core.testing.backend_cases.output import OutputCases
 from flow_manager_core.testing.backend_cases.watching import WatchCases
 
 
-class BackendSuite(
-    LifeCases, OutputCases, AdoptionCases, WatchCases, CodeCases, AbilityCases
-):
+class BackendSuite(LifeCases, OutputCases, AdoptionCases, WatchCases, CodeCases, AbilityCases):
     """Every case of the contract; see the module's text for how to subclass."""

@@ -65,9 +65,7 @@ __all__ = [
 ]
 
 
-def memory_provider(
-    engine: MemoryEngine | None = None, name: str = "memory"
-) -> BackendProvider:
+def memory_provider(engine: MemoryEngine | None = None, name: str = "memory") -> BackendProvider:
     """Make the provider's record.
 
     Args:
@@ -132,10 +130,7 @@ class MemoryBackend(ContainerBackend, CodeStore, ResourceMeter):
     async def list(self) -> Sequence[ListedContainer]:
         self._fail("list")
         boxes = self.engine.boxes.get(self.instance, {})
-        return [
-            ListedContainer(b.seen.id, b.seen.name, b.seen.state)
-            for b in boxes.values()
-        ]
+        return [ListedContainer(b.seen.id, b.seen.name, b.seen.state) for b in boxes.values()]
 
     async def logs(
         self, container_id: str, *, tail: int | None, since: datetime | None

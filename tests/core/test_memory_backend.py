@@ -50,9 +50,7 @@ class TestMemoryBackend(BackendSuite):
             yield
 
     def open(self, core: Settings) -> AbstractAsyncContextManager[ContainerBackend]:
-        context = ProviderContext(
-            settings=NoSettings(), core=core, log=get_log("memory")
-        )
+        context = ProviderContext(settings=NoSettings(), core=core, log=get_log("memory"))
         return memory_provider(self.engine).factory(context)
 
     def runs(self, name: str, *, stop_code: int = 0) -> CreatePlan:
@@ -80,9 +78,7 @@ class TestMemoryBackend(BackendSuite):
         return self.plan(name, "show", file, **self.coded())
 
 
-def plan(
-    name: str, image: str = "memory", *command: str, **environment: str
-) -> CreatePlan:
+def plan(name: str, image: str = "memory", *command: str, **environment: str) -> CreatePlan:
     spec = ContainerSpec(image=image, name=name, command=command)
     return CreatePlan(spec=spec, labels={}, attachment=Attachment(environment))
 
@@ -174,9 +170,7 @@ async def test_ids_follow_from_the_order_of_creation() -> None:
 
 
 async def test_a_provider_without_an_engine_brings_its_own() -> None:
-    context = ProviderContext(
-        settings=NoSettings(), core=Settings(), log=get_log("memory")
-    )
+    context = ProviderContext(settings=NoSettings(), core=Settings(), log=get_log("memory"))
     async with memory_provider().factory(context) as backend:
         made = await backend.create(plan("a", "memory", "no such program"))
         with pytest.raises(EngineError, match="no such program"):
@@ -192,9 +186,7 @@ async def test_an_error_inside_the_engines_context_comes_out_as_it_is() -> None:
 async def test_a_watcher_that_does_not_read_loses_its_stream_and_no_other() -> None:
     fan = EventFan(queue=2)
     events = [
-        EngineEvent(
-            kind=EngineEventKind.STARTED, container_id=str(n), at=now().timestamp()
-        )
+        EngineEvent(kind=EngineEventKind.STARTED, container_id=str(n), at=now().timestamp())
         for n in range(3)
     ]
     async with fan.watch() as slow, fan.watch() as quick:

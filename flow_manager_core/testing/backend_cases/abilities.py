@@ -26,9 +26,7 @@ FIELDS: dict[str, Any] = {
 class AbilityCases(BackendPrograms):
     """`ContainerBackend.unsupported` and `ResourceMeter`."""
 
-    async def test_a_plain_container_is_supported(
-        self, backend: ContainerBackend
-    ) -> None:
+    async def test_a_plain_container_is_supported(self, backend: ContainerBackend) -> None:
         assert list(backend.unsupported(self.plan("a").spec)) == []
 
     @pytest.mark.parametrize("field", FIELDS)
@@ -39,15 +37,11 @@ class AbilityCases(BackendPrograms):
         assert [f.field for f in faults] == [field] * (field in self.unsupported_fields)
         assert all(f.message for f in faults)
 
-    async def test_all_faults_are_named_at_once(
-        self, backend: ContainerBackend
-    ) -> None:
+    async def test_all_faults_are_named_at_once(self, backend: ContainerBackend) -> None:
         faults = backend.unsupported(self.plan("a", **FIELDS).spec)
         assert {f.field for f in faults} == self.unsupported_fields
 
-    async def test_a_running_container_is_measured(
-        self, backend: ContainerBackend
-    ) -> None:
+    async def test_a_running_container_is_measured(self, backend: ContainerBackend) -> None:
         if not isinstance(backend, ResourceMeter):
             pytest.skip("this backend measures nothing")
         made = await self.running(backend, self.runs("a"))

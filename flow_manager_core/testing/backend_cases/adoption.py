@@ -42,9 +42,7 @@ class AdoptionCases(WatchCases):
             made = await self.running(first, self.runs("a", stop_code=4))
         async with self.open(self.core) as second, second.watch() as events:
             await second.stop(made, self.patience)
-            assert await self.upto(events, EngineEventKind.DIED, made) == [
-                EngineEventKind.DIED
-            ]
+            assert await self.upto(events, EngineEventKind.DIED, made) == [EngineEventKind.DIED]
             assert (await second.inspect(made)).exit_code == 4
 
     async def test_an_adopted_container_can_be_run_again_and_removed(self) -> None:

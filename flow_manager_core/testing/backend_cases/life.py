@@ -26,9 +26,7 @@ class LifeCases(BackendPrograms):
         assert info.name
         assert info.version
 
-    async def test_a_created_container_does_not_run(
-        self, backend: ContainerBackend
-    ) -> None:
+    async def test_a_created_container_does_not_run(self, backend: ContainerBackend) -> None:
         made = await backend.create(self.runs("a"))
         assert made.state is ContainerState.CREATED
         assert made.started_at is None
@@ -46,9 +44,7 @@ class LifeCases(BackendPrograms):
         assert seen.image == plan.spec.image
         assert plan.labels.items() <= seen.labels.items()
 
-    async def test_create_inspect_and_list_agree(
-        self, backend: ContainerBackend
-    ) -> None:
+    async def test_create_inspect_and_list_agree(self, backend: ContainerBackend) -> None:
         made = await backend.create(self.runs("a"))
         assert await backend.inspect(made.id) == made
         assert [(c.id, c.name, c.state) for c in await backend.list()] == [
@@ -61,9 +57,7 @@ class LifeCases(BackendPrograms):
             await backend.create(self.runs("a"))
         assert len(await backend.list()) == 1
 
-    async def test_a_name_is_free_again_after_remove(
-        self, backend: ContainerBackend
-    ) -> None:
+    async def test_a_name_is_free_again_after_remove(self, backend: ContainerBackend) -> None:
         first = await backend.create(self.runs("a"))
         await backend.remove(first.id)
         second = await backend.create(self.runs("a"))
@@ -111,9 +105,7 @@ class LifeCases(BackendPrograms):
         with pytest.raises(ContainerNotFound):
             await self._call(backend, method, gone)
 
-    async def _call(
-        self, backend: ContainerBackend, method: str, container_id: str
-    ) -> None:
+    async def _call(self, backend: ContainerBackend, method: str, container_id: str) -> None:
         if method == "logs":
             await backend.logs(container_id, tail=None, since=None)
         elif method == "stop":
@@ -130,9 +122,7 @@ class LifeCases(BackendPrograms):
         assert seen.exit_code is None
         assert [c.state for c in await backend.list()] == [ContainerState.RUNNING]
 
-    async def test_starting_what_runs_changes_nothing(
-        self, backend: ContainerBackend
-    ) -> None:
+    async def test_starting_what_runs_changes_nothing(self, backend: ContainerBackend) -> None:
         made = await self.running(backend, self.runs("a"))
         before = await backend.inspect(made)
         await backend.start(made)
@@ -167,9 +157,7 @@ class LifeCases(BackendPrograms):
         made = await self.started(backend, self.dies("a", signal))
         assert (await self.ended(backend, made)).exit_code == 128 + signal
 
-    async def test_stop_asks_first_and_returns_once_ended(
-        self, backend: ContainerBackend
-    ) -> None:
+    async def test_stop_asks_first_and_returns_once_ended(self, backend: ContainerBackend) -> None:
         made = await self.running(backend, self.runs("a", stop_code=5))
         await backend.stop(made, self.patience)
         seen = await backend.inspect(made)
@@ -185,9 +173,7 @@ class LifeCases(BackendPrograms):
         seen = await backend.inspect(made)
         assert (seen.state, seen.exit_code) == (ContainerState.EXITED, 137)
 
-    async def test_stop_does_nothing_to_what_does_not_run(
-        self, backend: ContainerBackend
-    ) -> None:
+    async def test_stop_does_nothing_to_what_does_not_run(self, backend: ContainerBackend) -> None:
         made = await backend.create(self.exits("a", 3))
         await backend.stop(made.id, 1.0)
         assert (await backend.inspect(made.id)).state is ContainerState.CREATED
@@ -196,9 +182,7 @@ class LifeCases(BackendPrograms):
         await backend.stop(made.id, 1.0)
         assert await backend.inspect(made.id) == before
 
-    async def test_a_second_run_has_a_start_of_its_own(
-        self, backend: ContainerBackend
-    ) -> None:
+    async def test_a_second_run_has_a_start_of_its_own(self, backend: ContainerBackend) -> None:
         made = await self.running(backend, self.runs("a", stop_code=5))
         first = await backend.inspect(made)
         await backend.stop(made, self.patience)
@@ -210,13 +194,9 @@ class LifeCases(BackendPrograms):
         assert second.started_at is not None
         assert second.started_at > first.started_at
 
-    async def test_many_containers_live_side_by_side(
-        self, backend: ContainerBackend
-    ) -> None:
+    async def test_many_containers_live_side_by_side(self, backend: ContainerBackend) -> None:
         async def live(number: int) -> None:
-            made = await self.running(
-                backend, self.runs(f"n{number}", stop_code=number)
-            )
+            made = await self.running(backend, self.runs(f"n{number}", stop_code=number))
             await backend.stop(made, self.patience)
             assert (await backend.inspect(made)).exit_code == number
             await backend.remove(made)

@@ -24,9 +24,7 @@ class OutputCases(BackendPrograms):
         await self.ended(backend, made)
         return made
 
-    async def test_lines_come_with_their_streams_in_order(
-        self, backend: ContainerBackend
-    ) -> None:
+    async def test_lines_come_with_their_streams_in_order(self, backend: ContainerBackend) -> None:
         lines = await backend.logs(await self._printed(backend), tail=None, since=None)
         for stream in ("stdout", "stderr"):
             expected = [text for name, text in LINES if name == stream]
@@ -41,9 +39,7 @@ class OutputCases(BackendPrograms):
             expected = everything[-tail:] if tail else []
             assert list(await backend.logs(made, tail=tail, since=None)) == expected
 
-    async def test_since_leaves_out_what_is_older(
-        self, backend: ContainerBackend
-    ) -> None:
+    async def test_since_leaves_out_what_is_older(self, backend: ContainerBackend) -> None:
         made = await self._printed(backend)
         everything = list(await backend.logs(made, tail=None, since=None))
         since = everything[2].timestamp
@@ -57,10 +53,6 @@ class OutputCases(BackendPrograms):
         made = await backend.create(self.prints("a", LINES))
         assert list(await backend.logs(made.id, tail=None, since=None)) == []
 
-    async def test_a_running_program_can_be_read(
-        self, backend: ContainerBackend
-    ) -> None:
+    async def test_a_running_program_can_be_read(self, backend: ContainerBackend) -> None:
         made = await self.running(backend, self.runs("a"))
-        assert [e.line for e in await backend.logs(made, tail=5, since=None)] == [
-            "ready"
-        ]
+        assert [e.line for e in await backend.logs(made, tail=5, since=None)] == ["ready"]

@@ -91,13 +91,9 @@ class BackendPrograms:
         Args:
             core: `instance` is new for each test, `state_dir` a folder of the test's own.
         """
-        settings = (
-            self.provider.settings_class() if self.settings is None else self.settings
-        )
+        settings = self.provider.settings_class() if self.settings is None else self.settings
         log = get_log(f"backend.{self.provider.name}")
-        return self.provider.factory(
-            ProviderContext(settings=settings, core=core, log=log)
-        )
+        return self.provider.factory(ProviderContext(settings=settings, core=core, log=log))
 
     @pytest.fixture(autouse=True)
     def _core(self, tmp_path: Path) -> None:
@@ -146,9 +142,7 @@ class BackendPrograms:
             "flow-manager.name": full,
             **spec.get("labels", {}),
         }
-        made = ContainerSpec(
-            **{"image": self.image, "name": full, "command": command, **spec}
-        )
+        made = ContainerSpec(**{"image": self.image, "name": full, "command": command, **spec})
         return CreatePlan(spec=made, labels=labels, attachment=Attachment(attachment))
 
     def script(self, name: str, code: str, *args: str, **spec: Any) -> CreatePlan:

@@ -49,17 +49,13 @@ class WatchCases(BackendPrograms):
             seen = await self.upto(events, REMOVED, made)
         assert seen == [STARTED, DIED, STARTED, DIED, REMOVED]
 
-    async def test_removing_what_runs_tells_its_end_first(
-        self, backend: ContainerBackend
-    ) -> None:
+    async def test_removing_what_runs_tells_its_end_first(self, backend: ContainerBackend) -> None:
         async with backend.watch() as events:
             made = await self.running(backend, self.runs("a"))
             await backend.remove(made)
             assert await self.upto(events, REMOVED, made) == [STARTED, DIED, REMOVED]
 
-    async def test_a_start_of_what_runs_is_not_told(
-        self, backend: ContainerBackend
-    ) -> None:
+    async def test_a_start_of_what_runs_is_not_told(self, backend: ContainerBackend) -> None:
         async with backend.watch() as events:
             made = await self.running(backend, self.runs("a"))
             await backend.start(made)
@@ -86,19 +82,13 @@ class WatchCases(BackendPrograms):
             async with anyio.create_task_group() as tasks:
                 for container_id in made:
                     tasks.start_soon(backend.start, container_id)
-            left = {
-                (kind, container_id)
-                for kind in (STARTED, DIED)
-                for container_id in made
-            }
+            left = {(kind, container_id) for kind in (STARTED, DIED) for container_id in made}
             with anyio.fail_after(self.patience):
                 while left:
                     event = await anext(events)
                     left.discard((event.kind, event.container_id))
 
-    async def test_events_carry_the_wall_clocks_time(
-        self, backend: ContainerBackend
-    ) -> None:
+    async def test_events_carry_the_wall_clocks_time(self, backend: ContainerBackend) -> None:
         async with backend.watch() as events:
             made = await self.started(backend, self.exits("a", 0))
             with anyio.fail_after(self.patience):

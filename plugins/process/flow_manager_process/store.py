@@ -60,10 +60,14 @@ class Store:
     def create(self, record: ContainerRecord) -> None:
         """Make a container's folder, whole or not at all."""
         scratch = self._root / f".{record.id}.new"
-        scratch.mkdir(mode=0o700)
-        (scratch / CODE).mkdir(mode=0o700)
-        write_file(scratch / "container.json", record.to_json())
-        scratch.rename(self.folder(record.id))
+        try:
+            scratch.mkdir(mode=0o700)
+            (scratch / CODE).mkdir(mode=0o700)
+            write_file(scratch / "container.json", record.to_json())
+            scratch.rename(self.folder(record.id))
+        except BaseException:
+            remove_tree(scratch)
+            raise
 
     def discard(self, container_id: str) -> Path:
         """Take a container out of view; return the scrap that is left to be removed."""

@@ -83,30 +83,34 @@ def state_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def open_backend(state_dir: Path) -> Opener:
-    """Opens a life of the backend; all lives of one test share the state folder."""
+async def open_backend(state_dir: Path) -> AsyncIterator[Opener]:
+    """Opens a life of the backend; all lives of one test share the state folder.
+
+    What they leave is removed at the end, whatever came of the test.
+    """
+    used = set()
 
     def opener(
         settings: ProcessSettings | None = None, instance: str = "default"
     ) -> AbstractAsyncContextManager[ContainerBackend]:
+        used.add(instance)
         core = Settings(state_dir=state_dir, instance=instance)
         log = get_log("backend.process")
         return ProcessBackend.open(
             ProviderContext(settings=settings or ProcessSettings(), core=core, log=log)
         )
 
-    return opener
+    yield opener
+    for instance in sorted(used):
+        async with opener(instance=instance) as backend:
+            for left in await backend.list():
+                await backend.remove(left.id)
 
 
 @pytest.fixture
 async def process_backend(open_backend: Opener) -> AsyncIterator[ContainerBackend]:
     async with open_backend() as backend:
-        try:
-            yield backend
-        finally:
-            with anyio.CancelScope(shield=True):
-                for left in await backend.list():
-                    await backend.remove(left.id)
+        yield backend
 
 
 @pytest.fixture

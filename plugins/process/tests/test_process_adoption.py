@@ -135,7 +135,7 @@ async def test_a_keeper_killed_while_no_manager_was_there_leaves_nothing_running
     async with open_backend() as backend:
         flows = flows_on(backend)
         made = await flows.start(
-            "import os, time; child = os.fork(); print(os.getpid(), flush=True); time.sleep(600)"
+            "import os, time; os.fork(); os.write(1, b'%d\\n' % os.getpid()); time.sleep(600)"
         )
         pids = [int(line) for line in await flows.said(made, 2)]
     os.kill(run_record(state_dir, made)["keeper"], signal.SIGKILL)

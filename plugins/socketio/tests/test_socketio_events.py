@@ -84,39 +84,43 @@ async def test_clients_are_told_when_events_were_lost(serving: Any, meeting: Any
 
 
 class DeafClient:
-    """A WebSocket client that stops reading at the socket."""
+    """A WebSocket client that reads when it is told to."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port))
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket.setblocking(False)
 
     def __enter__(self) -> DeafClient:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.socket.close()
+        self._socket.close()
 
     async def enter(self) -> None:
-        reader, writer = await asyncio.open_connection(sock=self.socket.dup())
-        self.reader, self.writer = reader, writer
-        writer.write(
+        await self._write(
             b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\n"
             b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
             b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
         )
-        await reader.readuntil(b"\r\n\r\n")
-        self.say("40" + json.dumps({"token": TOKEN}))
-        await reader.readuntil(b'"connected"')
-        writer.transport.pause_reading()
+        await self.reads(b"\r\n\r\n")
+        await self.say("40" + json.dumps({"token": TOKEN}))
+        await self.reads(b'"connected"')
 
-    def say(self, text: str) -> None:
-        assert len(text) < 126
-        self.writer.write(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text.encode())
+    async def say(self, *texts: str) -> None:
+        frames = [bytes([0x81, 0x80 | len(t), 0, 0, 0, 0]) + t.encode() for t in texts]
+        await self._write(b"".join(frames))
 
-    async def leave(self) -> None:
-        self.writer.transport.abort()
-        with suppress(OSError):
-            await self.writer.wait_closed()
+    async def _write(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self._socket, data)
+
+    async def reads(self, awaited: bytes) -> None:
+        """Read until something was said."""
+        heard = b""
+        with anyio.fail_after(10):
+            while awaited not in heard:
+                more = await asyncio.get_running_loop().sock_recv(self._socket, 65536)
+                assert more, f"ended before {awaited!r}"
+                heard = heard[-200:] + more
 
 
 async def _until_dropped(caplog: pytest.LogCaptureFixture) -> None:
@@ -143,7 +147,6 @@ async def test_client_that_does_not_read_is_dropped_and_no_other_notices(
                 while caplog.text.count("Client disconnected") < 1:
                     await anyio.sleep(0.01)
             await _connection_gone(served)
-            await deaf.leave()
         served.gateway.publish()
         await person.hears("status_changed")
         assert len(person.bodies("message_received")) == sent
@@ -165,17 +168,15 @@ async def _connection_gone(served: Any) -> None:
 async def test_client_that_asks_and_does_not_read_is_dropped(
     serving: Any, meeting: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    own = SocketIOSettings(client_queue=100_000, client_queue_bytes=1_000_000)
+    own = SocketIOSettings(client_queue=100_000, client_queue_bytes=200_000)
     async with serving(own) as served, meeting(served) as person:
         with DeafClient(served.port) as deaf:
             await deaf.enter()
-            with anyio.fail_after(20):
+            with anyio.fail_after(20), suppress(OSError):
                 while "does not read" not in caplog.text:
-                    for _ in range(50):
-                        deaf.say('42["' + "n" * 100 + '",{}]')
-                    await anyio.lowlevel.checkpoint()
+                    await deaf.say(*['42["' + "n" * 100 + '",{}]'] * 20)
+            await _until_dropped(caplog)
             assert await person.ask("echo", 1) == {"payload": 1}
-            await deaf.leave()
 
 
 async def test_slow_client_that_reads_again_is_told_why(
@@ -189,14 +190,7 @@ async def test_slow_client_that_reads_again_is_told_why(
                 while "does not read" not in caplog.text:
                     served.gateway.bus.publish(MessageReceived(container_id="c", message=big))
                     await anyio.lowlevel.checkpoint()
-            slow.writer.transport.resume_reading()
-            with anyio.fail_after(10):
-                heard = await slow.reader.read()
-                while b"reads too slowly" not in heard:
-                    more = await slow.reader.read()
-                    assert more, "ended without a word"
-                    heard = heard[-100:] + more
-            await slow.leave()
+            await slow.reads(b"reads too slowly")
 
 
 async def test_polling_client_that_stops_polling_is_dropped(

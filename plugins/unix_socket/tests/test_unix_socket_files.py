@@ -1,5 +1,7 @@
 """The sockets' files: who may do what with them, and what happens when somebody meddles."""
 
+# ruff: noqa: ASYNC220, ASYNC240  # a test may look at files while it holds the loop
+
 from __future__ import annotations
 
 import errno

@@ -1,0 +1,114 @@
+"""A ``dockerd`` of the test run's own: its data, its socket, its end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+#: Every dockerd of a network namespace wants this bridge.
+BRIDGE = Path("/sys/class/net/docker0")
+
+#: Seconds.
+START_TIMEOUT = 60.0
+STOP_TIMEOUT = 30.0
+
+
+class _Answering(Protocol):
+    def answers(self) -> bool: ...
+
+
+E = TypeVar("E", bound=_Answering)
+
+
+def can_start() -> bool:
+    """Whether this user may start a daemon, and the programs are there."""
+    return os.geteuid() == 0 and all(map(_program, ("dockerd", "iptables")))
+
+
+def _program(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
+@contextmanager
+def private_dockerd(logs: Path, engine: Callable[[str, int], E]) -> Iterator[E]:
+    """Start a daemon, and take it and all that it made away again.
+
+    Args:
+        logs: a folder that keeps its log.
+        engine: makes the engine from its URL and the daemon's process id.
+    """
+    had_bridge = BRIDGE.exists()
+    # Not pytest's own folder: a socket's path holds 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="fmd-"))
+    try:
+        with (logs / "dockerd.log").open("wb") as log:
+            process = _start(folder, log.fileno())
+        try:
+            made = engine(f"unix://{folder}/docker.sock", process.pid)
+            _wait_until_ready(process, made, logs / "dockerd.log")
+            yield made
+        finally:
+            _stop(process)
+    finally:
+        _unmount(folder)
+        shutil.rmtree(folder)
+        if not had_bridge and BRIDGE.exists():
+            subprocess.run(["ip", "link", "delete", BRIDGE.name], check=True)
+
+
+def _start(folder: Path, log: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [
+            str(_program("dockerd")),
+            f"--data-root={folder}/data",
+            f"--exec-root={folder}/exec",
+            f"--pidfile={folder}/pid",
+            f"--host=unix://{folder}/docker.sock",
+            f"--config-file={_empty_config(folder)}",
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env={**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"},
+        # Ctrl-C is for pytest, which then ends the daemon in order.
+        start_new_session=True,
+    )
+
+
+def _empty_config(folder: Path) -> Path:
+    path = folder / "daemon.json"
+    path.write_text("{}")
+    return path
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], engine: _Answering, log: Path) -> None:
+    end = time.monotonic() + START_TIMEOUT
+    while not engine.answers():
+        if process.poll() is not None or time.monotonic() > end:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
+            raise RuntimeError(f"dockerd did not come up:\n{tail}")
+        time.sleep(0.1)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _unmount(folder: Path) -> None:
+    """Unmount what a daemon leaves mounted below its folders, the innermost first."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = [line.split(" ")[4] for line in lines]
+    for point in sorted((p for p in points if p.startswith(f"{folder}/")), reverse=True):
+        subprocess.run(["umount", "--lazy", point], check=True)

@@ -19,8 +19,6 @@ from flow_manager_core.wire import timestamp
 FILE_SIZE = 10 * 1024 * 1024
 FILES = 5
 OFF = "off"
-#: Files that Docker and Podman put into every container.
-IN_CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 
 class ConsoleFormatter(logging.Formatter):
@@ -48,14 +46,12 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_path(settings: Settings) -> Path | None:
-    """The log file: with ``auto`` one in the current folder, unless this runs in a container."""
+    """The log file: with ``auto`` one in the current folder, where that can be written."""
     if settings.log_file == OFF:
         return None
     if settings.log_file != AUTO:
         return Path(settings.log_file)
-    if any(mark.exists() for mark in IN_CONTAINER) or not os.access(".", os.W_OK):
-        return None
-    return Path("flow-manager.log")
+    return Path("flow-manager.log") if os.access(".", os.W_OK) else None
 
 
 @contextmanager

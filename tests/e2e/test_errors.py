@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import socket
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -231,11 +233,17 @@ async def test_containers_of_others_cannot_be_seen_or_touched(
             answer = await client.ask("delete_container", container_id=ref)
             check(answer, "container_not_found", "delete_container")
         assert (await client.ask("list_containers"))["count"] == 0
-        answer = await client.ask("create_container", image=service.image, name="not-ours")
+        answer = await client.ask(
+            "create_container", image=service.image, name="not-ours", command=["python3"]
+        )
         assert "in use" in check(answer, "docker_api_error", "create_container")
     finally:
         engine.remove_container(other["Id"])
         engine.close()
+
+
+async def outside(call: Callable[..., object], *args: object, **options: object) -> None:
+    await anyio.to_thread.run_sync(partial(call, *args, **options))
 
 
 @pytest.mark.docker
@@ -248,22 +256,22 @@ async def test_what_is_done_to_a_container_from_outside_is_told(
     engine = docker.APIClient(base_url=service.engine, version="auto")
     try:
         key = await client.running(code_path=str(code), restart={"policy": "on-crash"})
-        engine.stop(key, timeout=5)
+        await outside(engine.stop, key, timeout=5)
         await client.event("status_changed", container_id=key, new_state="stopped")
-        engine.start(key)
+        await outside(engine.start, key)
         mark = len(client.events)
         await client.event("socket_connected", since=mark, container_id=key)
-        engine.kill(key, signal="TERM")
+        await outside(engine.kill, key, signal="TERM")
         await client.event("status_changed", since=mark, container_id=key, new_state="stopped")
         assert client.told("container_crashed", "recovery_scheduled") == []
-        engine.start(key)
+        await outside(engine.start, key)
         mark = len(client.events)
         await client.event("socket_connected", since=mark, container_id=key)
-        engine.kill(key, signal="KILL")
+        await outside(engine.kill, key, signal="KILL")
         crash = await client.event("container_crashed", since=mark, container_id=key)
         assert crash["crash_details"]["signal"] == "SIGKILL"
         await client.event("container_recovered", since=mark, container_id=key)
-        engine.remove_container(key, force=True)
+        await outside(engine.remove_container, key, force=True)
         await client.event("status_changed", container_id=key, new_state="removing")
         answer = await client.ask("start_container", container_id=key)
         check(answer, "container_not_found", "start_container")

@@ -41,12 +41,14 @@ class ConnectionCases(TransportPrograms):
         keeper = Keeper()
         async with self.open() as transport:
             endpoint = await transport.open("flow", keeper)
-            async with await self.join(endpoint) as first, await self.join(endpoint) as second:
-                await self.until(lambda: len(keeper.streams) == 2)
-                await keeper.streams[0].send(b"to the first")
-                await keeper.streams[1].send(b"to the second")
-                assert await self.read(first, 12) == b"to the first"
-                assert await self.read(second, 13) == b"to the second"
+            async with await self.join(endpoint) as first:
+                await self.until(lambda: len(keeper.streams) == 1)
+                async with await self.join(endpoint) as second:
+                    await self.until(lambda: len(keeper.streams) == 2)
+                    await keeper.streams[0].send(b"to the first")
+                    await keeper.streams[1].send(b"to the second")
+                    assert await self.read(first, 12) == b"to the first"
+                    assert await self.read(second, 13) == b"to the second"
 
     async def test_every_endpoint_has_connections_of_its_own(self) -> None:
         names = [f"flow-{number}" for number in range(20)]

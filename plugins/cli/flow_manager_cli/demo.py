@@ -30,7 +30,8 @@ Say = Callable[[str], None]
 
 def run_demo(*, backend: str | None, image: str | None, blocked: Sequence[str], say: Say) -> int:
     """Run the demo and return the exit code; everything it made is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="flow-manager-demo-") as folder:
+    # Not below TMPDIR: a socket's path holds 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="flow-manager-demo-", dir="/tmp") as folder:  # noqa: S108
         demo = Demo(Path(folder), image, blocked, say)
         try:
             anyio.run(demo.run, backend or AUTO, backend_options=event_loop_options())

@@ -69,6 +69,9 @@ class LogCollector:
     def add(self, stderr: bool, entry: bytes) -> None:
         """Take an entry: a time, a space, and a line or a piece of one."""
         at, _, content = entry.partition(b" ")
+        # The pieces of one line bear one time; else it is what a run said last, with no line's end.
+        if stderr in self._pieces and self._pieces[stderr].at != at:
+            self._finish(stderr)
         piece = self._pieces.setdefault(stderr, _Piece(at))
         piece.content += content[: LINE_LIMIT - len(piece.content)]
         if content.endswith(b"\n"):

@@ -58,7 +58,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # python-engineio has
         """End a session; what waited for it is dropped if there are last words.
 
         Engine.IO's own CLOSE packet is left out: Python's client takes it to mean that it must
-        not come back. What is sent instead only ends a poll that waits.
+        not come back.
         """
         socket = self.sockets.get(session)
         if socket is None:
@@ -67,7 +67,12 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # python-engineio has
             socket.queue.discard()
             await socket.queue.put(engine_packet.Packet(engine_packet.MESSAGE, last_words))
         await socket.close(wait=False, abort=True, reason=self.reason.SERVER_DISCONNECT)
-        await socket.queue.put(engine_packet.Packet(engine_packet.NOOP))
+
+    async def release_poll(self, session: str) -> None:
+        """End a poll that waits for an ended session's packets: there will be none."""
+        socket = self.sockets.get(session)
+        if socket is not None:
+            await socket.queue.put(engine_packet.Packet(engine_packet.NOOP))
 
     def forget_session(self, session: str) -> None:
         """Drop a closed session with all that still waits for it."""
@@ -136,6 +141,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socket
         )
         self.eio.on("connect", self._opened)
         self.eio.on("message", self._received)
+        self.eio.on("disconnect", self._ended)
 
     def _engineio_server_class(self) -> type[Engine]:
         return Engine
@@ -156,6 +162,10 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socket
         if line is not None and line.session is None:
             self._lines.bind(line, session)
         return await self._handle_eio_connect(session, environ)
+
+    async def _ended(self, session: str, reason: str) -> None:
+        await self._handle_eio_disconnect(session, reason)
+        await self.eio.release_poll(session)
 
     async def _received(self, session: str, data: object) -> None:
         if isinstance(data, (bytes, bytearray)) and self.admitted(session):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -272,3 +273,49 @@ async def raw() -> AsyncIterator[Callable[..., RawClient]]:
             http, served.url, headers={k.replace("_", "-"): v for k, v in headers.items()}
         )
         await asyncio.sleep(0)
+
+
+class DeafClient:
+    """A WebSocket client that reads when it is told to."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket.setblocking(False)
+
+    def __enter__(self) -> DeafClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    async def enter(self) -> None:
+        await self._write(
+            b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\n"
+            b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        await self.reads(b"\r\n\r\n")
+        await self.say("40" + json.dumps({"token": TOKEN}))
+        await self.reads(b'"connected"')
+
+    async def say(self, *texts: str) -> None:
+        frames = [bytes([0x81, 0x80 | len(t), 0, 0, 0, 0]) + t.encode() for t in texts]
+        await self._write(b"".join(frames))
+
+    async def _write(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self._socket, data)
+
+    async def reads(self, awaited: bytes) -> None:
+        """Read until something was said."""
+        heard = b""
+        with anyio.fail_after(10):
+            while awaited not in heard:
+                more = await asyncio.get_running_loop().sock_recv(self._socket, 65536)
+                assert more, f"ended before {awaited!r}"
+                heard = heard[-200:] + more
+
+
+@pytest.fixture
+def deaf_client() -> Callable[[Any], DeafClient]:
+    """Make clients that do not read."""
+    return lambda served: DeafClient(int(served.url.rpartition(":")[2]))

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from engineio.packet import Packet as EnginePacket
 from socketio.packet import Packet
@@ -20,6 +21,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from flow_manager_core.errors import ConfigurationError
+from flow_manager_core.events import MessageReceived
 from flow_manager_core.log import get_log
 from flow_manager_core.providers import ProviderContext
 from flow_manager_core.settings import Settings
@@ -273,6 +275,28 @@ async def test_app_can_be_mounted_in_a_host(gateway: Any, meeting: Any, raw: Any
                     assert await person.ask("echo", 1) == {"payload": 1}
                     gateway.publish()
                     await person.hears("status_changed")
+
+
+async def test_client_of_a_mounted_app_that_does_not_read_is_let_go(
+    gateway: Any, deaf_client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The host's server gives no way to drop a connection: what the app holds must end anyway."""
+    flows = SocketIOApp(gateway, Settings(token=TOKEN), SocketIOSettings(client_queue=50))
+    sockets = await bind("127.0.0.1", 0)
+    served = type("Served", (), {"url": url_of(sockets[0])})()
+    said = MessageReceived(container_id="c", message={"command": "b", "data": "x" * 50_000})
+    async with HttpServer(1_000_000).serving(flows, sockets), flows.running():
+        with deaf_client(served) as deaf, anyio.fail_after(10):
+            await deaf.enter()
+            while "does not read" not in caplog.text:
+                gateway.bus.publish(said)
+                await anyio.lowlevel.checkpoint()
+            while len(_tasks_of_connections()) > 0:
+                await anyio.sleep(0.05)
+
+
+def _tasks_of_connections() -> list[Any]:
+    return [t for t in asyncio.all_tasks() if "run_asgi" in str(t) or "writer" in str(t)]
 
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])

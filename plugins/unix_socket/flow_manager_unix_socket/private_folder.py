@@ -1,8 +1,8 @@
 """The one folder that all sockets stand below: ours alone, and reached without trusting a link.
 
-``/tmp`` is everyone's. Below a folder that others may write to, whoever comes first can put a link
-or a folder of their own where ours should be; so from there on every part of the path must be a
-real folder, owned by us, that nobody else can write to.
+``/tmp`` is everyone's. In a folder that everyone may write to, whoever comes first can put a link
+or a folder of their own where ours should be; so what stands in such a folder must be a real one,
+owned by us, that nobody else can write to.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _walk(path: Path, *, create: bool) -> int:
 
 @define
 class _Step:
-    """How far a walk has come: an open folder, and whether others may write to one on the way."""
+    """How far a walk has come: an open folder, and whether everyone may write to it."""
 
     descriptor: int
     path: Path
@@ -76,7 +76,7 @@ class _Step:
         os.close(self.descriptor)
         self.descriptor = os.dup(found)
         self.path = path
-        self.exposed = self.exposed or bool(os.fstat(found).st_mode & stat.S_IWOTH)
+        self.exposed = bool(os.fstat(found).st_mode & stat.S_IWOTH)
 
 
 def _descend(step: _Step, path: Path, *, create: bool) -> Path | None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import anyio
+import docker
 import pytest
 from anyio import to_thread
 from anyio.abc import ByteStream
 
-import docker
 from flow_manager_core.log import get_log
 from flow_manager_core.models import Attachment
 from flow_manager_core.providers import ProviderContext
@@ -60,25 +61,20 @@ print(json.dumps({
 READ_ONLY = "Read-only file system"
 
 
-@pytest.fixture
-def engine(docker_engine: object) -> Iterator[docker.DockerClient]:
-    client = docker.DockerClient(base_url=docker_engine.host, timeout=60)  # type: ignore[attr-defined]
-    yield client
-    client.close()
-
-
-def tries(engine: docker.DockerClient, image: str, attachment: Attachment, user: str) -> object:
-    output = engine.containers.run(
-        image,
-        ["python3", "-c", TRIES],
-        user=user,
-        environment=dict(attachment.environment),
-        volumes={
-            m.source: {"bind": m.target, "mode": "ro" if m.read_only else "rw"}
-            for m in attachment.mounts
-        },
-        remove=True,
-    )
+def tries(engine: Any, image: str, attachment: Attachment, user: str) -> object:
+    volumes = {
+        mount.source: {"bind": mount.target, "mode": "ro" if mount.read_only else "rw"}
+        for mount in attachment.mounts
+    }
+    with closing(docker.DockerClient(base_url=engine.url, timeout=60)) as client:
+        output = client.containers.run(
+            image,
+            ["python3", "-c", TRIES],
+            user=user,
+            environment=dict(attachment.environment),
+            volumes=volumes,
+            remove=True,
+        )
     return json.loads(output)
 
 
@@ -89,7 +85,7 @@ async def shout(stream: ByteStream) -> None:
 
 @pytest.mark.parametrize("user", ["1000:1000", "0:0"])
 async def test_a_flow_connects_and_can_change_nothing_in_its_folder(
-    engine: docker.DockerClient, flow_image: str, tmp_path: Path, user: str
+    docker_engine: Any, flow_image: str, tmp_path: Path, user: str
 ) -> None:
     context = ProviderContext(
         settings=UnixSocketSettings(),
@@ -101,9 +97,9 @@ async def test_a_flow_connects_and_can_change_nothing_in_its_folder(
         endpoint = await transport.open("flow", shout)
         attachment = endpoint.attachment(isolated=True)
         with anyio.fail_after(60):
-            found = await to_thread.run_sync(tries, engine, flow_image, attachment, user)
+            found = await to_thread.run_sync(tries, docker_engine, flow_image, attachment, user)
     assert found == {
-        "user": int(user.split(":")[0]),
+        "user": int(user.partition(":")[0]),
         "seen": ["flow.sock"],
         "connect": "HELLO",
         "connect again": "HELLO",

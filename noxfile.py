@@ -39,7 +39,7 @@ def install(session: nox.Session, *requirements: str, dists: bool = True) -> Non
     if stamp.exists() and stamp.read_text() == digest.hexdigest():
         return
     constraint = f"--constraint={CONSTRAINTS}"
-    session.install(constraint, "hatchling", *requirements)
+    session.install(constraint, "hatchling", "editables", *requirements)
     if dists:
         editable = [f"--editable={dist}" for dist in DISTS]
         session.install(constraint, "--no-build-isolation", *editable)
@@ -50,7 +50,7 @@ def install(session: nox.Session, *requirements: str, dists: bool = True) -> Non
 def lint(session: nox.Session) -> None:
     """Style, mistakes, formatting, and who may import whom."""
     install(session, *group("lint"), dists=False)
-    session.run("ruff", "check", ".")
+    session.run("ruff", "check", "--output-format=concise", ".")
     session.run("ruff", "format", "--check", ".")
     path = ":".join(str(package.parent) for package in PACKAGES)
     session.run("lint-imports", "--no-cache", env={"PYTHONPATH": path})

@@ -191,7 +191,8 @@ class Supervisor:
         try:
             seen = await self._backend.inspect(record.id)
         except ContainerNotFound:
-            if not record.gone:
+            # One that is being deleted is its operation's to let go of.
+            if not record.gone and record.state is not ContainerState.REMOVING:
                 self._moved(record, ContainerState.REMOVING)
                 await self._drop(record)
             raise

@@ -64,10 +64,14 @@ class Dist:
         return self.folder.parent.name == "plugins"
 
     def imports(self) -> set[str]:
-        """Name the distributions from outside that its package imports, anywhere in it."""
+        """Name the distributions from outside that its package imports.
+
+        A folder `testing` is for those who have pytest.
+        """
         found: set[str] = set()
         for path in self.package.rglob("*.py"):
-            found.update(_imports(ast.parse(path.read_text())))
+            if "testing" not in path.parts:
+                found.update(_imports(ast.parse(path.read_text())))
         found -= {*sys.stdlib_module_names, self.package.name}
         return {canonicalize_name(BROUGHT_BY.get(name, name)) for name in found}
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import frozen
 
 from tests.packaging.dists import DISTS, ROOT, Dist
 
-#: Seconds for one command of an installed environment; the demo takes a few.
-PATIENCE = 90.0
+#: Seconds for one command of an installed environment, after which it is killed.
+PATIENCE = 60.0
 
 
 def run(command: Sequence[str | Path], **options: object) -> None:
@@ -82,11 +84,13 @@ class Environment:
             "STATE_DIR": str(self.folder / "state"),
             "SOCKET_DIR": str(self.folder / "sockets"),
             "PORT": "0",
+            "PYTHONUNBUFFERED": "1",
         }
 
-    def popen(self, name: str, *arguments: str) -> subprocess.Popen[str]:
-        """Start an installed program."""
-        return subprocess.Popen(
+    @contextmanager
+    def start(self, name: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Start an installed program; it is killed when its time, or the block, is over."""
+        process = subprocess.Popen(
             [self.program(name), *arguments],
             cwd=self.folder / "here",
             env=self.variables(),
@@ -95,15 +99,20 @@ class Environment:
             stderr=subprocess.PIPE,
             text=True,
         )
+        killer = threading.Timer(PATIENCE, process.kill)
+        killer.start()
+        with process:
+            try:
+                yield process
+            finally:
+                killer.cancel()
+                killer.join()
+                process.kill()
 
     def use(self, name: str, *arguments: str) -> Outcome:
         """Run an installed program to its end."""
-        with self.popen(name, *arguments) as process:
-            try:
-                out, err = process.communicate(timeout=PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                out, err = process.communicate()
+        with self.start(name, *arguments) as process:
+            out, err = process.communicate()
         return Outcome(process.returncode, out, err)
 
 

@@ -1,13 +1,14 @@
 """A pytest plugin: a real Docker Engine for the tests, and images that need no registry.
 
 Which engine: the one that FLOW_MANAGER_TEST_DOCKER_HOST names; else a private ``dockerd``, where
-root may start one and no other has its bridge here already (two would fight over it); else one
-that answers. With none the tests are skipped, or, with CI set, fail.
+root may start one and no other runs here (two would fight over their bridge); else one that
+answers. With none the tests are skipped, or, with CI set, fail.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from tests.support.private_dockerd import BRIDGE, can_start, private_dockerd
+from tests.support.private_dockerd import can_start, private_dockerd
 
 pytest_plugins = ["tests.support.images", "tests.support.registry"]
 
@@ -46,6 +47,10 @@ class DockerEngine:
         import docker
 
         try:
+            # The SDK leaves a socket open where nobody listens.
+            if self.url.startswith("unix://"):
+                with socket.socket(socket.AF_UNIX) as probe:
+                    probe.connect(self.url.removeprefix("unix://"))
             with self.client() as client:
                 return bool(client.ping())
         except (docker.errors.DockerException, OSError):
@@ -64,19 +69,12 @@ def choose(folder: Path) -> AbstractContextManager[DockerEngine]:
     """Pick the engine; see the module's text."""
     if VARIABLE in os.environ:
         return nullcontext(DockerEngine(os.environ[VARIABLE]))
-    if can_start() and not BRIDGE.exists():
-        return started(folder)
+    if can_start():
+        return private_dockerd(folder, DockerEngine)
     present = DockerEngine(os.environ.get("DOCKER_HOST", DEFAULT))
     if present.answers():
         return nullcontext(present)
-    if can_start():
-        return started(folder)
     missing("no Docker Engine answers, and none can be started (root, dockerd and iptables)")
-
-
-def started(folder: Path) -> AbstractContextManager[DockerEngine]:
-    """Start a private engine for the time of the context."""
-    return private_dockerd(folder, DockerEngine)
 
 
 @pytest.fixture(scope="session")

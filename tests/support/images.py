@@ -15,7 +15,7 @@ import pytest
 
 CACHE = Path(__file__).parents[2] / ".cache"
 
-FLOW_IMAGE = "flow-manager-test/python:1"
+FLOW_IMAGE = "flow-manager-test/python:2"
 BUSYBOX_IMAGE = "flow-manager-test/busybox:1"
 
 #: python3-minimal alone has no json; the second package follows Debian's Python version.
@@ -27,11 +27,13 @@ DEFAULT_SUITE = "bookworm"
 APPLETS = ("sh", "cat", "echo", "ls", "sleep", "true", "false", "kill", "id", "nc", "httpd", "env")
 
 
-def import_image(client: Any, name: str, tar: Path) -> str:
+def import_image(client: Any, name: str, tar: Path, command: str) -> str:
     """Make an image of a tar of a root file system, unless the engine has it; return its name."""
     if not client.images(name):
         repository, _, tag = name.rpartition(":")
-        client.import_image_from_data(tar.read_bytes(), repository=repository, tag=tag)
+        client.import_image_from_file(
+            str(tar), repository=repository, tag=tag, changes=[f'CMD ["{command}"]']
+        )
     return name
 
 
@@ -82,7 +84,7 @@ def flow_image(docker_engine: Any) -> str:
         if client.images(FLOW_IMAGE):
             return FLOW_IMAGE
         _need("mmdebstrap", "mmdebstrap")
-        return import_image(client, FLOW_IMAGE, debian_tar())
+        return import_image(client, FLOW_IMAGE, debian_tar(), "python3")
 
 
 @pytest.fixture(scope="session")
@@ -90,4 +92,5 @@ def busybox_image(docker_engine: Any, tmp_path_factory: pytest.TempPathFactory) 
     """The name of an image with a shell and a few tools."""
     _need("busybox", "busybox-static")
     with docker_engine.client() as client:
-        return import_image(client, BUSYBOX_IMAGE, busybox_tar(tmp_path_factory.mktemp("busybox")))
+        tar = busybox_tar(tmp_path_factory.mktemp("busybox"))
+        return import_image(client, BUSYBOX_IMAGE, tar, "sh")

@@ -28,8 +28,21 @@ E = TypeVar("E", bound=_Answering)
 
 
 def can_start() -> bool:
-    """Whether this user may start a daemon, and the programs are there."""
-    return os.geteuid() == 0 and all(map(_program, ("dockerd", "iptables")))
+    """Whether this user may start a daemon, the programs are there, and no other daemon is."""
+    able = os.geteuid() == 0 and all(map(_program, ("dockerd", "iptables")))
+    return able and not _another_daemon()
+
+
+def _another_daemon() -> bool:
+    """Whether a daemon runs in this network namespace: two would spoil each other's bridge."""
+    own = Path("/proc/self/ns/net").readlink()
+    for name in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            if name.read_text().strip() == "dockerd" and (name.parent / "ns/net").readlink() == own:
+                return True
+        except OSError:  # the process has ended
+            continue
+    return False
 
 
 def _program(name: str) -> str | None:

@@ -33,6 +33,7 @@ from flow_manager_docker import watching
 from flow_manager_docker.calls import EngineCalls, within
 from flow_manager_docker.client import EngineClient
 from flow_manager_docker.code_store import CodeFolder
+from flow_manager_docker.command_check import CommandCheck
 from flow_manager_docker.create_arguments import (
     code_dir,
     create_arguments,
@@ -69,6 +70,7 @@ class DockerBackend(ContainerBackend, ImagePuller, CodeStore, ResourceMeter):
         self._calls = EngineCalls(settings, core.request_timeout)
         self._pulls = anyio.CapacityLimiter(settings.pull_threads)
         self._meter = Meter()
+        self._commands = CommandCheck()
         # Full ids known to carry our label: labels cannot change, and ids are never used again.
         self._own: set[str] = set()
 
@@ -118,9 +120,14 @@ class DockerBackend(ContainerBackend, ImagePuller, CodeStore, ResourceMeter):
 
     async def start(self, container_id: str) -> None:
         """See `ContainerBackend.start`."""
-        await self._check_own(container_id)
+        found = await self._inspect(container_id)
         subject = Subject(container_id=container_id, starting=True)
-        await self._calls.start(lambda c: c.api.start(container_id), subject)
+
+        def run(client: EngineClient) -> None:
+            self._commands.check(client, found)
+            client.api.start(container_id)
+
+        await self._calls.start(run, subject)
 
     async def stop(self, container_id: str, timeout: float) -> None:
         """See `ContainerBackend.stop`; the engine counts in whole seconds."""
@@ -140,10 +147,11 @@ class DockerBackend(ContainerBackend, ImagePuller, CodeStore, ResourceMeter):
         )
         self._own.discard(container_id)
         self._meter.forget(container_id)
+        self._commands.forget(container_id)
 
     async def inspect(self, container_id: str) -> Container:
         """See `ContainerBackend.inspect`."""
-        return read_container(await self._inspect(container_id))
+        return self._commands.with_refusal(read_container(await self._inspect(container_id)))
 
     async def list(self) -> Sequence[ListedContainer]:
         """See `ContainerBackend.list`."""

@@ -1,4 +1,4 @@
-"""The SDK's client, made fit for threads: one connection pool, streams that can be ended."""
+"""The SDK's client, made fit for threads: it asks for the version itself, its streams can be ended."""
 
 from __future__ import annotations
 
@@ -11,20 +11,12 @@ from typing import Any
 
 import docker
 import requests
+from docker.constants import MINIMUM_DOCKER_API_VERSION
 from docker.errors import DockerException, create_api_error_from_http_exception
 from docker.transport import UnixHTTPAdapter
 from docker.utils import kwargs_from_env
 
-#: The pool's key. The host is never looked up: there is one socket behind it.
-_ANY_URL = "http+docker://localhost"
-
-
-class OnePoolAdapter(UnixHTTPAdapter):  # type: ignore[misc]  # the SDK has no types
-    """Keeps one pool for the socket; the SDK's own keeps one for each URL ever asked for."""
-
-    def get_connection(self, url: bytes | str, proxies: Any = None) -> Any:
-        """Give the pool, whatever the URL."""
-        return super().get_connection(_ANY_URL, proxies)
+from flow_manager_docker.socket_adapter import SocketAdapter
 
 
 class EngineClient:
@@ -42,18 +34,23 @@ class EngineClient:
 
     def __init__(self, timeout: float, connections: int = 1) -> None:
         self._timeout = timeout
+        self._connections = connections
+        # The SDK asks for the version through an adapter of its own, so this client asks itself.
+        with self._sdk(MINIMUM_DOCKER_API_VERSION) as first:
+            version = first.version(api_version=False)["ApiVersion"]
+        self.api = self._sdk(version)
+        self.local = isinstance(self.api.get_adapter(self.api.base_url), SocketAdapter)
+
+    def _sdk(self, version: str) -> Any:
         try:
-            self.api = docker.APIClient(
-                version="auto", timeout=timeout, max_pool_size=connections, **kwargs_from_env()
-            )
+            made = docker.APIClient(version=version, timeout=self._timeout, **kwargs_from_env())
         except ValueError as error:
             raise DockerException(f"DOCKER_HOST cannot be used: {error}") from error
-        default = self.api.get_adapter(self.api.base_url)
-        self.local = isinstance(default, UnixHTTPAdapter)
-        if self.local:
-            default.close()
-            path = f"http+unix://{default.socket_path}"
-            self.api.mount(_ANY_URL, OnePoolAdapter(path, timeout, max_pool_size=connections))
+        default = made.get_adapter(made.base_url)
+        if isinstance(default, UnixHTTPAdapter):
+            path = default.socket_path
+            made.mount(made.base_url, SocketAdapter(path, self._timeout, self._connections))
+        return made
 
     def __enter__(self) -> EngineClient:
         return self

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from base64 import b64decode
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -16,11 +14,9 @@ from docker.errors import NotFound
 from flow_manager_core.errors import EngineError
 from flow_manager_docker.client import EngineClient, EngineStream
 from flow_manager_docker.code_archive import empty_archive, pack_for_engine, unpack_from_engine
+from flow_manager_docker.command_check import GO_FOLDER, read_stat
 from flow_manager_docker.create_arguments import lies_in
 from flow_manager_docker.labels import CODE_DIR
-
-#: Go's `os.ModeDir`, as the engine tells modes.
-GO_FOLDER = 1 << 31
 
 
 @frozen
@@ -66,7 +62,7 @@ class CodeFolder:
         try:
             # With the dot the engine follows a link, within the container, to what it leads to.
             with self._open(client, "GET", f"{self.path}/.", timeout) as stream:
-                if _is_folder(stream):
+                if read_stat(stream.headers)["mode"] & GO_FOLDER:
                     return unpack_from_engine(stream.raw, archive, limit)
         except NotFound as error:
             if "no such container" in str(error.explanation).lower():
@@ -78,11 +74,6 @@ class CodeFolder:
     ) -> EngineStream:
         where = f"/containers/{quote(self.container_id, safe='')}/archive"
         return client.open(method, where, params={"path": path}, timeout=timeout, **options)
-
-
-def _is_folder(stream: EngineStream) -> bool:
-    stat = json.loads(b64decode(stream.headers["X-Docker-Container-Path-Stat"]))
-    return bool(stat["mode"] & GO_FOLDER)
 
 
 def _owner(user: str) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from flow_manager_socketio.http import http_routes
 from flow_manager_socketio.line import LINE, Address, Line, Lines, Receive, Scope, Send
 from flow_manager_socketio.namespace import RequestLimits, Requests
 from flow_manager_socketio.polling import post_packets
-from flow_manager_socketio.queues import QueueLimits
+from flow_manager_socketio.queues import ClientQueue, QueueLimits
 from flow_manager_socketio.relay import Relay
 from flow_manager_socketio.responses import respond
 from flow_manager_socketio.settings import SocketIOSettings
@@ -83,7 +83,7 @@ class SocketIOApp:
         parts = EngineParts(
             tasks=self._engine_tasks,
             limits=QueueLimits(settings.client_queue, settings.client_queue_bytes),
-            on_overflow=lambda queue: self._doorkeeper.too_slow(queue),
+            on_overflow=self._too_slow,
         )
         server = SocketServer(
             settings=settings,
@@ -96,6 +96,9 @@ class SocketIOApp:
         server.register_namespace(self._requests)
         return server
 
+    def _too_slow(self, queue: ClientQueue) -> None:
+        self._doorkeeper.too_slow(queue)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Relay events and let clients in, until left; see `close`.
@@ -105,16 +108,21 @@ class SocketIOApp:
         """
         require_asyncio()
         relay = Relay(self._gateway, self._emit, self._log)
+        failure: Exception | None = None
         async with anyio.create_task_group() as group:
             await group.start(relay.run)
             group.start_soon(self._doorkeeper.run)
             self._open = True
             try:
                 yield
+            except Exception as error:  # noqa: BLE001 - carried past the task group's wrapping
+                failure = error
             finally:
                 with anyio.CancelScope(shield=True):
                     await self.close()
                 group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
 
     async def close(self) -> None:
         """Let no one in any more, answer what was asked, tell the clients; two seconds at most.
@@ -174,7 +182,7 @@ class SocketIOApp:
                 await self._relay_request(scope, line)
             except ConnectionResetError:
                 pass  # we cut it ourselves
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - python-engineio lets clients cause any
                 self._log.warning("Socket.IO request failed", error=repr(error)[:500])
                 if not line.answered:
                     await respond(scope, line.send, 400)

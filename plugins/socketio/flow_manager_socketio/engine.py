@@ -175,7 +175,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socket
         except MalformedPacket as error:
             self._log.warning("Client closed: it sent no packet", session=session, error=str(error))
             await self._dismiss(session)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one client's, whatever it is
             self._log.error("Packet failed", session=session, error=repr(error), exc_info=error)
             await self._dismiss(session)
 

@@ -48,7 +48,7 @@ def _guarded(handler: Any, failed: Any) -> Any:
     async def endpoint(request: Request) -> Response:
         try:
             response: Response = await handler(request)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - answered and logged
             response = await failed(request, error)
         return response
 

@@ -119,7 +119,7 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
                 raise
             # The task ends here all the same; the client learns why.
             return await self._deliver(client, self._error(ShuttingDown("The service is closing")))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - no handler may raise: it would not answer
             self._log.error("Request failed", client=client.sid, error=repr(error), exc_info=error)
             fault = SystemFault(
                 "The request failed unexpectedly", operation=str(name)[:_NAME_LIMIT]

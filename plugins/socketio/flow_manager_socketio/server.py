@@ -33,6 +33,8 @@ async def bind(host: str, port: int) -> list[socket.socket]:
     Raises:
         ConfigurationError: it cannot be done; the port or the host is named.
     """
+    if not 0 <= port <= 65535:
+        raise ConfigurationError([Fault("port", f"must be from 0 to 65535, not {port}")])
     try:
         found = await anyio.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -121,13 +123,18 @@ class HttpServer:
     async def serving(self, app: App, sockets: Sequence[socket.socket]) -> AsyncIterator[None]:
         """Serve until left; then end within two seconds, whatever clients do."""
         self._server = server = _Server(self._config(app))
+        failure: Exception | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(self._run, server, list(sockets))
             try:
                 await server.listening.wait()
                 yield
+            except Exception as error:  # noqa: BLE001 - carried past the task group's wrapping
+                failure = error
             finally:
                 server.should_exit = True
+        if failure is not None:
+            raise failure
 
     async def _run(self, server: _Server, sockets: list[socket.socket]) -> None:
         # Shielded: cut off in the middle, uvicorn would leave its sockets open.

@@ -85,6 +85,12 @@ async def test_taken_port_is_named(serving: Any) -> None:
             await bind("127.0.0.1", served.port)
 
 
+@pytest.mark.parametrize("port", [-1, 65536])
+async def test_impossible_port_is_named(port: int) -> None:
+    with pytest.raises(ConfigurationError, match="from 0 to 65535"):
+        await bind("127.0.0.1", port)
+
+
 async def test_port_can_be_used_again_at_once(serving: Any, meeting: Any) -> None:
     async with serving() as served, meeting(served):
         port = served.port
@@ -192,6 +198,12 @@ async def test_nothing_is_left_behind(serving: Any, meeting: Any, no_leaks: None
         async with serving() as served, meeting(served) as one, meeting(served):
             await one.ask("echo", 1)
     assert asyncio.all_tasks() == before
+
+
+async def test_exception_of_the_host_comes_out_as_it_is(serving: Any) -> None:
+    with pytest.raises(KeyError, match="the host's own"):
+        async with serving():
+            raise KeyError("the host's own")
 
 
 async def test_end_by_cancellation_is_as_clean(serving: Any, meeting: Any, no_leaks: None) -> None:

@@ -1,0 +1,191 @@
+"""A flow: handlers for the manager's messages, and the loop that serves them."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from functools import partial
+from queue import SimpleQueue
+from types import FrameType
+from typing import Any, Callable, TypeVar
+
+from flow_manager_sdk.channel import socket_path
+from flow_manager_sdk.errors import NotConnected
+from flow_manager_sdk.frames import LIMIT, Message, encode
+from flow_manager_sdk.handlers import PING, PONG, Handlers, guarded
+from flow_manager_sdk.link import Link
+from flow_manager_sdk.telling import tell
+
+#: Messages that may wait for a handler; then reading pauses, and so does the manager.
+INBOX = 16
+#: Seconds that `Flow.send` waits for a connection by default.
+SEND_PATIENCE = 10.0
+SIGNALS = (int(signal.SIGTERM), int(signal.SIGINT))
+
+H = TypeVar("H", bound=Callable[..., Any])
+
+
+class Flow:
+    """The flow's side of its channel.
+
+    Args:
+        path: of the manager's socket; left out: from the environment.
+        workers: threads that run handlers; 1: one at a time, in order.
+        limit: bytes of one message's JSON.
+
+    Raises:
+        NoSocket: there is no path, and the environment names none.
+    """
+
+    def __init__(self, path: str | None = None, *, workers: int = 1, limit: int = LIMIT) -> None:
+        if workers < 1:
+            raise ValueError("workers must be 1 or more")
+        self._limit = limit
+        self._workers = workers
+        self._handlers = Handlers(limit)
+        self._greeters: list[Callable[[], object]] = []
+        self._link = Link(path or socket_path(), limit, self._on_connected, self._on_message)
+        # The one kind of queue that a signal handler may put into.
+        self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._room = threading.Semaphore(INBOX)
+        self._stopping = False
+        self._ended_by: list[BaseException] = []
+
+    def on(self, command: str) -> Callable[[H], H]:
+        """Make a function the handler of a command; it takes data, or data and `Message`."""
+
+        def register(handler: H) -> H:
+            self._handlers.add(command, handler)
+            return handler
+
+        return register
+
+    def on_connected(self, greeter: H) -> H:
+        """Have a function called after each connect, in turn with the handlers."""
+        self._greeters.append(greeter)
+        return greeter
+
+    def send(
+        self,
+        command: str,
+        data: Any = None,
+        *,
+        id: str | None = None,
+        reply_to: str | None = None,
+        timeout: float = SEND_PATIENCE,
+    ) -> None:
+        """Send a message, from any thread.
+
+        Args:
+            command: what it is about.
+            data: any JSON value.
+            id: names a question, so that it can be answered.
+            reply_to: the id of the question that this answers.
+            timeout: seconds that a connection may take to come up.
+
+        Raises:
+            BadFrame: it is over the limit, or holds what JSON cannot say.
+            NotConnected: there was no connection in time.
+        """
+        frame = encode(Message(command, data, id, reply_to), self._limit)
+        self._link.send_frame(frame, timeout, self._wanted)
+
+    def run(self) -> None:
+        """Serve until SIGTERM, SIGINT or `stop`; return after the handlers that run then.
+
+        Signals are only taken care of in the main thread; a second one acts as if there were no
+        flow. What ends a handler and is no `Exception`, such as `sys.exit()`, ends the run.
+        """
+        former = self._take_signals()
+        helpers = [
+            threading.Thread(target=self._help, name="flow-worker", daemon=True)
+            for _ in range(self._workers - 1)
+        ]
+        self._link.open()
+        try:
+            for helper in helpers:
+                helper.start()
+            self._work()
+        finally:
+            self.stop()
+            for helper in helpers:
+                helper.join()
+            self._link.close()
+            self._give_back(former)
+            self._reset()
+        if self._ended_by:
+            raise self._ended_by.pop()
+
+    def stop(self) -> None:
+        """End `run`, from any thread, a handler or a signal handler; messages waiting are left."""
+        self._stopping = True
+        for _ in range(self._workers):
+            self._inbox.put(None)
+
+    def _work(self) -> None:
+        while not self._stopping:
+            task = self._inbox.get()
+            if task is not None:
+                self._room.release()
+                task()
+
+    def _help(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # noqa: BLE001  # raised again by run
+            self._ended_by.append(error)
+            self.stop()
+
+    def _reset(self) -> None:
+        self._inbox = SimpleQueue()
+        self._room = threading.Semaphore(INBOX)
+        self._stopping = False
+
+    def _wanted(self) -> bool:
+        return not self._stopping
+
+    def _on_connected(self) -> None:
+        for greeter in self._greeters:
+            self._enqueue(partial(guarded, greeter))
+
+    def _on_message(self, message: Message) -> None:
+        if message.command == PING:
+            # Answered here, so that a long handler does not make the flow look dead.
+            self._answer(encode(Message(PONG, reply_to=message.id), self._limit))
+        else:
+            self._enqueue(partial(self._handle, message))
+
+    def _enqueue(self, task: Callable[[], None]) -> None:
+        while not self._room.acquire(timeout=0.1):
+            if self._stopping:
+                return
+        self._inbox.put(task)
+
+    def _handle(self, message: Message) -> None:
+        frame = self._handlers.answer(message)
+        if frame is not None:
+            self._answer(frame)
+
+    def _answer(self, frame: bytes) -> None:
+        try:
+            self._link.send_frame(frame, SEND_PATIENCE, self._wanted)
+        except NotConnected as error:
+            tell(f"an answer is lost: {error}")
+
+    def _take_signals(self) -> dict[int, Any]:
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+        former = {number: signal.getsignal(number) or signal.SIG_DFL for number in SIGNALS}
+
+        def stop(number: int, _frame: FrameType | None) -> None:
+            signal.signal(number, former[number])
+            self.stop()
+
+        for number in SIGNALS:
+            signal.signal(number, stop)
+        return former
+
+    @staticmethod
+    def _give_back(former: dict[int, Any]) -> None:
+        for number, handler in former.items():
+            signal.signal(number, handler)

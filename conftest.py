@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-SUPPORT = (
+pytest_plugins = [
+    "pytester",
     "tests.support.loop_watch",
     "tests.support.leaks",
     "tests.support.engine",
     "tests.node.node_fixture",
-)
-
-_ROOT = Path(__file__).parent
-pytest_plugins = [
-    "pytester",
-    *(name for name in SUPPORT if (_ROOT / name.replace(".", "/")).with_suffix(".py").exists()),
 ]
 
 

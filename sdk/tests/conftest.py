@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flow_manager_sdk import Flow
 
+from flow_manager_sdk import Flow
 from sdk.tests.sdk_peer import Peer
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flow_manager_sdk import Flow, Message
 
+from flow_manager_sdk import Flow, Message
 from sdk.tests.sdk_peer import Line, Peer, until
 
 Run = Callable[..., Flow]
@@ -26,12 +26,12 @@ def test_what_a_handler_returns_answers_the_question(peer: Peer, running: Run) -
 
 
 def test_a_question_is_answered_even_with_nothing(peer: Peer, running: Run) -> None:
-    running({"note": lambda data: None})
+    running({"note": lambda _: None})
     assert peer.accept().ask("note") == {"command": "result", "data": None, "reply_to": "q1"}
 
 
 def test_a_message_without_an_id_is_answered_only_with_something(peer: Peer, running: Run) -> None:
-    running({"note": lambda data: None, "tell": lambda data: data})
+    running({"note": lambda _: None, "tell": lambda data: data})
     line = peer.accept()
     line.send("note", 1)
     line.send("tell", 2)
@@ -41,7 +41,7 @@ def test_a_message_without_an_id_is_answered_only_with_something(peer: Peer, run
 
 def test_a_handler_may_take_the_whole_message(peer: Peer, running: Run) -> None:
     found: list[Message] = []
-    running({"whole": lambda data, message: found.append(message)})
+    running({"whole": lambda _, message: found.append(message)})
     line = peer.accept()
     line.send_body(b'{"command":"whole","data":[1],"id":"a","reply_to":"b","trace":"t"}')
     line.receive()
@@ -60,7 +60,7 @@ def test_a_second_parameter_with_a_default_is_not_the_message(peer: Peer, runnin
 def test_a_handler_that_raises_answers_with_an_error_and_the_flow_goes_on(
     peer: Peer, running: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    running({"fail": fail, "work": lambda data: "done"})
+    running({"fail": fail, "work": lambda _: "done"})
     line = peer.accept()
     assert line.ask("fail", id="q1") == {
         "command": "error",
@@ -98,7 +98,7 @@ def test_an_answer_that_nobody_waits_for_is_not_answered(peer: Peer, running: Ru
 def test_an_answer_that_cannot_be_sent_is_an_error_answer(
     peer: Peer, running: Run, value: Any
 ) -> None:
-    running({"odd": lambda data: value, "work": lambda data: "done"})
+    running({"odd": lambda _: value, "work": lambda _: "done"})
     line = peer.accept()
     assert line.ask("odd")["data"]["error_type"] == "system_error"
     assert line.ask("work")["data"] == "done"
@@ -106,7 +106,7 @@ def test_an_answer_that_cannot_be_sent_is_an_error_answer(
 
 def test_ping_is_answered_also_while_a_handler_runs(peer: Peer, running: Run) -> None:
     go_on = threading.Event()
-    running({"long": lambda data: go_on.wait(10)})
+    running({"long": lambda _: go_on.wait(10)})
     line = peer.accept()
     line.send("long", id="q1")
     assert line.ask("ping", id="p1") == {"command": "pong", "data": None, "reply_to": "p1"}
@@ -152,7 +152,7 @@ def test_handlers_run_one_at_a_time_and_in_order(peer: Peer, running: Run) -> No
 
 def test_workers_run_handlers_at_the_same_time(peer: Peer, running: Run) -> None:
     together = threading.Barrier(3, timeout=10)
-    running({"meet": lambda data: together.wait() >= 0}, workers=3)
+    running({"meet": lambda _: together.wait() >= 0}, workers=3)
     line = peer.accept()
     for number in range(3):
         line.send("meet", id=str(number))
@@ -221,10 +221,10 @@ def bad_handlers() -> list[tuple[str, Callable[..., Any], type[Exception]]]:
     async def coroutine(data: object) -> None: ...
 
     return [
-        ("ping", lambda data: None, ValueError),
-        ("taken", lambda data: None, ValueError),
+        ("ping", lambda _: None, ValueError),
+        ("taken", lambda _: None, ValueError),
         ("none", lambda: None, TypeError),
-        ("three", lambda a, b, c: None, TypeError),
+        ("three", lambda _a, _b, _c: None, TypeError),
         ("coroutine", coroutine, TypeError),
     ]
 
@@ -234,7 +234,7 @@ def test_a_handler_that_could_never_work_is_refused_at_once(
     peer: Peer, command: str, handler: Callable[..., Any], error: type[Exception]
 ) -> None:
     flow = Flow(str(peer.path))
-    flow.on("taken")(lambda data: None)
+    flow.on("taken")(lambda _: None)
     with pytest.raises(error):
         flow.on(command)(handler)
 

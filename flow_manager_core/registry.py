@@ -40,7 +40,9 @@ class ContainerRecord:
         self.asked_run: datetime | None = None
         #: When the engine last told of a polite signal or a stop from outside (engine's clock).
         self.outside_stop = 0.0
+        #: An operation exchanges its code, or removes it, and draws the conclusions itself.
         self.updating = False
+        self.deleting = False
         self.restarts = 0
         self.uptimes: list[float] = []
         self.ends: list[float] = []

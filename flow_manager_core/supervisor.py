@@ -145,8 +145,14 @@ class Supervisor:
             self.wake(record)
 
     def removing(self, record: ContainerRecord) -> None:
-        """Tell that a container is about to be removed."""
+        """Leave a container to the operation that deletes it, and tell of that."""
         self._moved(record, ContainerState.REMOVING)
+        record.deleting = True
+
+    def not_removed(self, record: ContainerRecord) -> None:
+        """Take a container back that could not be removed."""
+        record.deleting = False
+        self.wake(record)
 
     def wake(self, record: ContainerRecord) -> None:
         """Have a container looked at soon; several calls make one look."""
@@ -191,11 +197,12 @@ class Supervisor:
         try:
             seen = await self._backend.inspect(record.id)
         except ContainerNotFound:
-            # One that is being deleted is its operation's to let go of.
-            if not record.gone and record.state is not ContainerState.REMOVING:
+            if not (record.gone or record.deleting):
                 self._moved(record, ContainerState.REMOVING)
                 await self._drop(record)
             raise
+        if record.deleting:
+            return seen
         changes = compare(
             record.state, record.container, seen, asked=self._asked_to_end(record, seen)
         )

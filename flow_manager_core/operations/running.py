@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flow_manager_core.errors import ContainerNotFound, EngineError, FlowManagerError
+from flow_manager_core.errors import ContainerNotFound, FlowManagerError
 from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.requests import (
     DeleteContainer,
@@ -87,8 +87,8 @@ async def delete_container(
         await services.backend.remove(record.id)
     except ContainerNotFound:
         pass  # somebody else was faster; what was asked for is so
-    except EngineError:
-        services.supervisor.wake(record)
+    except BaseException:
+        services.supervisor.not_removed(record)
         raise
     services.registry.drop(record)
     await services.channels.close(record, remove=True)

@@ -367,3 +367,17 @@ async def test_one_container_in_trouble_does_not_hold_up_another() -> None:
             await anyio.wait_all_tasks_blocked()
             with anyio.fail_after(0.4):
                 await h.ask("restart_container", container_id=quick)
+
+
+async def test_a_delete_that_fails_leaves_a_container_that_can_be_deleted() -> None:
+    async with house() as h:
+        key = await h.create("run")
+        h.engine.faults["remove"] = EngineUnavailable("The engine does not answer")
+        with pytest.raises(EngineUnavailable):
+            await h.ask("delete_container", container_id=key)
+        del h.engine.faults["remove"]
+        with anyio.fail_after(5):
+            while (await h.ask("get_container_status", container_id=key))["state"] != "stopped":
+                pass
+        await h.ask("delete_container", container_id=key)
+        assert (await h.ask("list_containers"))["count"] == 0

@@ -1,4 +1,4 @@
-"""The SDK's client, made fit for threads: it asks for the version itself, its streams can be ended."""
+"""The SDK's client, made fit for threads: sockets that do not leak, streams that can be ended."""
 
 from __future__ import annotations
 

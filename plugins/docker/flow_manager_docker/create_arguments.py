@@ -27,8 +27,8 @@ def unsupported(spec: ContainerSpec, settings: DockerSettings) -> list[Fault]:
         told = "joining the host's or a container's network is not allowed (allow_host_network)"
         faults.append(Fault("network", told))
     if spec.code_path is not None and spec.working_dir is not None:
-        code_dir = posixpath.normpath(spec.working_dir)
-        if code_dir in ("/", "//"):
+        code_dir = normal(spec.working_dir)
+        if code_dir == "/":
             faults.append(Fault("working_dir", "must not be / when code_path is given"))
         faults += mount_faults(spec, code_dir)
     return faults
@@ -62,14 +62,19 @@ def mount_faults(spec: ContainerSpec, code_dir: str) -> list[Fault]:
 
 def lies_in(path: str, folder: str) -> bool:
     """Whether a container's path is the folder or below it."""
-    norm = posixpath.normpath(path)
+    norm = normal(path)
     return norm == folder or norm.startswith(f"{folder.rstrip('/')}/")
 
 
 def code_dir(spec: ContainerSpec, image_working_dir: str) -> str:
     """Choose where the code goes: as the client says, else as the image says, never ``/``."""
-    chosen = posixpath.normpath(spec.working_dir or image_working_dir or "/")
-    return DEFAULT_CODE_DIR if chosen in ("/", "//") else chosen
+    chosen = normal(spec.working_dir or image_working_dir)
+    return DEFAULT_CODE_DIR if chosen == "/" else chosen
+
+
+def normal(path: str) -> str:
+    """An absolute path without detours; POSIX would keep two slashes at the beginning."""
+    return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def create_arguments(

@@ -45,7 +45,8 @@ class SocketAdapter(UnixHTTPAdapter):  # type: ignore[misc]  # the SDK has no ty
     def get_connection(self, url: bytes | str, proxies: Any = None) -> _Pool:
         """Give the pool, whatever the URL."""
         with self.pools.lock:
-            if (pool := self.pools.get(ANY_URL)) is None:
+            pool: _Pool | None = self.pools.get(ANY_URL)
+            if pool is None:
                 pool = _Pool(ANY_URL, self.socket_path, self.timeout, maxsize=self.max_pool_size)
                 self.pools[ANY_URL] = pool
             return pool

@@ -39,7 +39,7 @@ async def test_a_missing_image_is_named(backend: DockerBackend, shop: Workshop) 
 
 async def test_a_name_in_use_is_told_as_that(backend: DockerBackend, shop: Workshop) -> None:
     await backend.create(shop.plan("a"))
-    with pytest.raises(EngineError, match="name .*-a is already in use") as caught:
+    with pytest.raises(EngineError, match=r"name .*-a is already in use") as caught:
         await backend.create(shop.plan("a"))
     assert "another name" in caught.value.hint
 
@@ -137,8 +137,8 @@ async def test_an_engine_that_is_away_is_told_at_once(tmp_path: Path, no_leaks: 
         assert isinstance(backend, DockerBackend)
         plan = Workshop("any").plan("a")
         for call in (
-            lambda: backend.ping(),
-            lambda: backend.list(),
+            backend.ping,
+            backend.list,
             lambda: backend.create(plan),
             lambda: backend.inspect("f" * 64),
             lambda: backend.pull("a:1", lambda _: None),

@@ -1,0 +1,56 @@
+"""A whole life, driven from JavaScript by npm's socket.io-client."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.service import Service
+from tests.node.node_fixture import CACHE
+
+
+@pytest.mark.node
+def test_a_javascript_client_drives_a_whole_life(
+    service: Service, code: Path, node_client: Any
+) -> None:
+    told = node_client.life(
+        service.url, service.token, service.image, service.command("flow.py"), code
+    )
+    moves = [
+        (event["body"]["old_state"], event["body"]["new_state"])
+        for event in told["events"]
+        if event["name"] == "status_changed"
+    ]
+    assert moves[0] == ("created", "running")
+    assert moves[-1][1] == "removing"
+    assert all(earlier[1] == later[0] for earlier, later in zip(moves, moves[1:], strict=False))
+    assert "container_crashed" not in {event["name"] for event in told["events"]}
+    assert not list(service.socket_dir.iterdir())
+
+
+@pytest.mark.node
+def test_the_example_of_the_guide_for_clients(
+    service: Service, node_client: Any, tmp_path: Path
+) -> None:
+    from tests.docs.test_examples import example
+
+    if service.backend == "docker":
+        pytest.skip("the example's flow needs the SDK, which this image does not have")
+    folder = service.root / "js"
+    folder.mkdir(exist_ok=True)
+    (folder / "flow.py").write_text(example("flows.md", "without_sdk.py"))
+    script = CACHE / "example.mjs"
+    script.write_text(example("clients.md", "life.mjs"))
+    payload = f'{{"image": "python", "command": ["flow.py"], "code_path": "{folder}", "start": true}}'
+    done = subprocess.run(
+        [node_client.node, script.name, service.url, service.token, payload],
+        cwd=CACHE,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "Hello, Ada!\n"), done.stderr

@@ -83,7 +83,10 @@ class Adopter:
         self._registry.admit(record, container)
         record.state = shown_state(container, asked=False)
         self._log.info(
-            "Container operation: adopt", container_id=record.short_id, name=name, state=record.state
+            "Container operation: adopt",
+            container_id=record.short_id,
+            name=name,
+            state=record.state,
         )
 
     async def release(self, record: ContainerRecord) -> None:

@@ -128,15 +128,21 @@ class Choice:
     async def _chosen_backend(self, faults: list[Fault]) -> BackendProvider | None:
         if self._backend is not None or self._settings.backend != AUTO:
             return self._named(BackendProvider, self._settings.backend, self._backend, faults)
+        candidates = sorted(self._host.providers(BackendProvider), key=lambda p: -p.rank)
         reasons: list[str] = []
-        candidates = self._host.providers(BackendProvider)
-        for provider in sorted(candidates, key=lambda p: -p.rank):
+        for provider in candidates:
             reason = await self._why_not(provider)
             if reason is None:
                 return provider
             self._log.info("Backend not available", backend=provider.name, reason=reason)
             reasons.append(f"{provider.name}: {reason}")
-        faults.append(Fault("backend", _none_available(reasons)))
+        faults.append(Fault("backend", "; ".join(["no backend is available", *reasons])))
+        there = {provider.name for provider in candidates}
+        faults += [
+            self._host.missing(BackendProvider, name)
+            for kind, name in BUNDLED
+            if kind == BackendProvider.kind and name not in there
+        ]
         return None
 
     async def _why_not(self, provider: BackendProvider) -> str | None:
@@ -145,10 +151,3 @@ class Choice:
         with anyio.move_on_after(PROBE):
             return await provider.probe(self.context(provider))
         return f"did not answer within {PROBE:g} s"
-
-
-def _none_available(reasons: Sequence[str]) -> str:
-    if reasons:
-        return f"no backend is available ({'; '.join(reasons)})"
-    bundled = [dist for (kind, _), dist in BUNDLED.items() if kind == "backend"]
-    return f"no backend is installed; pip install {' or '.join(bundled)}"

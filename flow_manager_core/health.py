@@ -6,9 +6,9 @@ from typing import Any
 
 import anyio
 
-from flow_manager_core.version import __version__
 from flow_manager_core.errors import FlowManagerError
 from flow_manager_core.services import Services
+from flow_manager_core.version import __version__
 
 #: Seconds that the engine may take to answer before it counts as away.
 PATIENCE = 3.0

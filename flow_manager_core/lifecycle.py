@@ -109,4 +109,6 @@ def _uptime(started: datetime | None, ended: datetime | None) -> float:
 def signal_of(container: Container) -> int | None:
     """The number of the signal that ended the run, if one did."""
     code = container.exit_code
-    return code - SIGNAL_BASE if code is not None and SIGNAL_BASE < code < SIGNAL_BASE + 65 else None
+    return (
+        code - SIGNAL_BASE if code is not None and SIGNAL_BASE < code < SIGNAL_BASE + 65 else None
+    )

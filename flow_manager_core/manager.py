@@ -18,7 +18,6 @@ from typing import Any
 
 import anyio
 
-from flow_manager_core.version import __version__
 from flow_manager_core.bus import EventBus
 from flow_manager_core.choice import Choice, Chosen
 from flow_manager_core.errors import ConfigurationError, FlowManagerError
@@ -40,6 +39,7 @@ from flow_manager_core.services import Services
 from flow_manager_core.settings import Settings
 from flow_manager_core.settings_check import settings_faults
 from flow_manager_core.turns import Turns
+from flow_manager_core.version import __version__
 from flow_manager_core.wire import event_body
 
 

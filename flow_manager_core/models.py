@@ -113,7 +113,7 @@ class Resources:
 
 @frozen
 class RestartPolicy:
-    """When to restart, and how often at most (``None``: as the recovery provider's settings say)."""
+    """When to restart, and how often at most (``None``: as the provider's settings say)."""
 
     policy: RestartMode = RestartMode.NEVER
     max_attempts: int | None = None
@@ -285,7 +285,7 @@ class LogLine:
 
 @frozen(kw_only=True)
 class ResourceUsage:
-    """What a container uses. Bytes; CPU in percent of one core; ``None``: the engine cannot tell."""
+    """What a container uses: bytes, CPU in percent of one core; ``None``: cannot be told."""
 
     timestamp: datetime
     cpu_percent: float | None = None

@@ -113,20 +113,24 @@ class PluginHost:
         for provider in self.providers(kind):
             if provider.name == name:
                 return provider
-        raise ConfigurationError([self._missing(kind, name)])
+        raise ConfigurationError([self.missing(kind, name)])
 
-    def _missing(self, kind: type[Provider], name: str) -> Fault:
+    def missing(self, kind: type[Provider], name: str) -> Fault:
+        """Say why a provider is not there, and what brings it."""
         label = kind.kind.replace("_", " ")
+        bundled = BUNDLED.get((kind.kind, name))
         for info in self.infos:
-            if info.status is not PluginStatus.LOADED and name in (info.name, info.distribution):
+            if info.status is not PluginStatus.LOADED and {name, bundled} & {
+                info.name,
+                info.distribution,
+            }:
                 return Fault(
                     kind.kind,
-                    f"the {label} {name!r} was chosen, but the plugin {info.name}"
+                    f"the {label} {name!r} cannot be used: the plugin {info.name}"
                     f" ({info.distribution}) is {info.status}: {info.reason}",
                 )
         there = ", ".join(p.name for p in self.providers(kind)) or "none"
         told = f"there is no {label} named {name!r}; installed: {there}"
-        bundled = BUNDLED.get((kind.kind, name))
         return Fault(kind.kind, f"{told}; pip install {bundled}" if bundled else told)
 
     def _load_installed(self) -> None:
@@ -147,7 +151,7 @@ class PluginHost:
     def _load(self, entry: importlib.metadata.EntryPoint, info: PluginInfo) -> None:
         try:
             plugin = entry.load()
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a plugin may do anything
             self._set_aside(info, PluginStatus.BROKEN, f"cannot be imported: {_told(error)}")
         else:
             self._register(entry.name, plugin, info)
@@ -157,7 +161,7 @@ class PluginHost:
             self._manager.register(plugin, name)
             self._manager.check_pending()
             found = list(self._collect(plugin))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # a plugin may do anything
             self._manager.unregister(plugin)
             self._set_aside(info, PluginStatus.BROKEN, _told(error))
             return

@@ -128,9 +128,7 @@ class Recoverer:
             pending.again = True
             return
         record.restarts += 1
-        self._log.info(
-            "Container recovered", container_id=record.short_id, attempt=verdict.attempt
-        )
+        self._log.info("Container recovered", container_id=record.short_id, attempt=verdict.attempt)
         self._reporter.tell(ContainerRecovered(container_id=record.id, attempt=verdict.attempt))
 
     async def _start_through_outage(self, record: ContainerRecord) -> None:
@@ -151,7 +149,5 @@ class Recoverer:
             reason=verdict.reason,
         )
         self._reporter.tell(
-            RecoveryGaveUp(
-                container_id=record.id, attempts=verdict.attempts, reason=verdict.reason
-            )
+            RecoveryGaveUp(container_id=record.id, attempts=verdict.attempts, reason=verdict.reason)
         )

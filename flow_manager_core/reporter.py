@@ -43,7 +43,9 @@ class Reporter:
             line = activity_of(event)
             self._bus.publish(event, *([line] if line else []))
 
-    def note(self, record: ContainerRecord, activity_type: str, message: str, **details: Any) -> None:
+    def note(
+        self, record: ContainerRecord, activity_type: str, message: str, **details: Any
+    ) -> None:
         """Publish a line of the feed that has no event of its own."""
         if self._bus.wanted:
             self._bus.publish(activity(record.id, activity_type, message, details))
@@ -72,9 +74,7 @@ class ChannelReporter:
         self._log.info(
             "Socket connected", container_id=self._record.short_id, reconnected=reconnected
         )
-        self._reporter.tell(
-            SocketConnected(container_id=self._record.id, reconnected=reconnected)
-        )
+        self._reporter.tell(SocketConnected(container_id=self._record.id, reconnected=reconnected))
         self._record.notify()
 
     def channel_down(self, reason: str) -> None:
@@ -105,4 +105,5 @@ class ChannelReporter:
 def log_message(log: Any, way: str, record: ContainerRecord, body: Mapping[str, Any]) -> None:
     """The guide's line for a message; costs nothing unless DEBUG is on."""
     if log.isEnabledFor(logging.DEBUG):
-        log.debug(f"Socket communication: {way}", container_id=record.short_id, message=body)
+        told = f"Socket communication: {way}"
+        log.debug(told, container_id=record.short_id, message=body)

@@ -33,7 +33,6 @@ from flow_manager_core.models import (
     CheckType,
     ContainerSpec,
     ContainerState,
-    Health,
     HealthCheck,
     Message,
     PullPolicy,

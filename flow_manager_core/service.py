@@ -6,6 +6,7 @@ import importlib.util
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import anyio
@@ -57,15 +58,15 @@ def configure(command_line: Mapping[str, Any], environ: Mapping[str, str]) -> Co
 def run(
     command_line: Mapping[str, Any],
     environ: Mapping[str, str],
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code.
 
     Args:
-        say: prints a line for people.
+        say: prints a line for people; left out: to standard output, at once.
     """
     try:
-        _run(command_line, environ, say)
+        _run(command_line, environ, say or partial(print, flush=True))
     except (ConfigurationError, BaseExceptionGroup) as error:
         faults = _faults(error)
         if not faults:

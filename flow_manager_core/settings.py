@@ -55,8 +55,8 @@ class Settings:
         socket_dir: where the channels' sockets stand.
         state_dir: what the manager keeps between its lives.
         volume_roots: folders below which ``volumes`` and ``code_path`` may point.
-        log_file: a file that gets the log as well; ``off`` for none; ``auto``: ``flow-manager.log`` in
-            the current folder, where that can be written.
+        log_file: a file that gets the log as well; ``off`` for none; ``auto``:
+            ``flow-manager.log`` in the current folder, where that can be written.
         request_timeout: of one engine call that is neither a stop nor a pull.
         pull_timeout: of fetching one image.
         message_timeout: how long an answer of a flow is waited for by default.

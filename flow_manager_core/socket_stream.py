@@ -1,7 +1,8 @@
 """A byte stream over a connected socket, on both event loops.
 
-anyio's own stream for UNIX sockets lets a cancelled read meet arriving data on asyncio, which ends
-in an `InvalidStateError` in the loop (anyio's issue 1267 and its kin); its `wait_readable` does not.
+anyio's own stream for UNIX sockets lets a cancelled read meet arriving data on asyncio, which
+ends in an `InvalidStateError` in the loop (as in anyio's issue 1267); its `wait_readable` does
+not.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Reads settings: command line, then environment, then a file, then the default.
 
-Every value keeps where it came from, and every fault of every source is told at once. typed-settings
-was tried for this: it stops at the first fault and cannot name several variables for one field.
+Every value keeps where it came from, and every fault of every source is told at once.
+typed-settings was tried for this: it stops at the first fault and cannot name several variables
+for one field.
 """
 
 from __future__ import annotations

@@ -208,5 +208,3 @@ def _attrs_hook_factory(converter: cattrs.Converter) -> Callable[[Any], Callable
         return structure
 
     return factory
-
-

@@ -229,9 +229,7 @@ class Supervisor:
             return
         old, record.state = record.state, state
         self._log.info("Container status", container_id=record.short_id, old=old, new=state)
-        self._reporter.tell(
-            StatusChanged(container_id=record.id, old_state=old, new_state=state)
-        )
+        self._reporter.tell(StatusChanged(container_id=record.id, old_state=old, new_state=state))
         record.notify()
 
     async def _ended(self, record: ContainerRecord, ended: RunEnded) -> None:

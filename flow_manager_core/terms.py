@@ -10,7 +10,13 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from flow_manager_core.models import CheckType, ContainerSpec, HealthCheck, RestartMode, RestartPolicy
+from flow_manager_core.models import (
+    CheckType,
+    ContainerSpec,
+    HealthCheck,
+    RestartMode,
+    RestartPolicy,
+)
 
 MANAGED = "flow-manager.managed"
 INSTANCE = "flow-manager.instance"

@@ -1,4 +1,4 @@
-"""Which request a task is working for: carried in a context variable, seen in logs and activities."""
+"""Which request a task is working for: seen in the log and in activities."""
 
 from __future__ import annotations
 

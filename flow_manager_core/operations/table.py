@@ -1,4 +1,4 @@
-"""The table of operations: each with its request class, its answer's event and its place in turn."""
+"""The table of operations: each with its request class and its answer's event."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ Body = dict[str, Any]
 Subject = Callable[[Services, Any, object], ContainerRecord]
 
 
-def by_reference(services: Services, request: ContainerRequest, _payload: object) -> ContainerRecord:
+def by_reference(
+    services: Services, request: ContainerRequest, _payload: object
+) -> ContainerRecord:
     """The container that the request names."""
     return services.registry.find(request.container_id)
 

@@ -32,9 +32,7 @@ async def update_container(
         EngineError: the new code did not come to life, and the old is back.
     """
     store = _store(services, record)
-    faults = await to_thread.run_sync(
-        code_path_faults, Path(request.code_path), services.settings
-    )
+    faults = await to_thread.run_sync(code_path_faults, Path(request.code_path), services.settings)
     if faults:
         raise InvalidRequest(faults)
     with tempfile.TemporaryDirectory(prefix="flow-manager-") as folder, _updating(record):

@@ -104,6 +104,8 @@ def test_shown_state_keeps_what_has_not_ended() -> None:
     assert shown_state(RUNNING, asked=True) is STATES.RUNNING
 
 
-@pytest.mark.parametrize(("code", "number"), [(137, 9), (143, 15), (1, None), (0, None), (255, None)])
+@pytest.mark.parametrize(
+    ("code", "number"), [(137, 9), (143, 15), (1, None), (0, None), (255, None)]
+)
 def test_codes_above_128_name_a_signal(code: int, number: int | None) -> None:
     assert signal_of(seen(STATES.EXITED, run=1, lasted=1, code=code)) == number

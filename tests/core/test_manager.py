@@ -117,9 +117,15 @@ async def flow_program(flow: MemoryFlow) -> int:
                 return int(message["data"])
             if message["command"] == "silence":
                 continue
-            answer = json.dumps({"command": "result", "data": flow.environment.get("X")
-                                 if message["command"] == "x" else message["data"],
-                                 "reply_to": message.get("id")}).encode()
+            answer = json.dumps(
+                {
+                    "command": "result",
+                    "data": flow.environment.get("X")
+                    if message["command"] == "x"
+                    else message["data"],
+                    "reply_to": message.get("id"),
+                }
+            ).encode()
             await stream.send(struct.pack(">I", len(answer)) + answer)
 
 
@@ -179,8 +185,10 @@ async def test_the_restart_policy_decides_what_follows_an_end(
         key = await h.create("exit", code, restart={"policy": policy})
         ends = ("exited", "stopped")
         await h.until(
-            lambda: h.names("recovery_gave_up")
-            or any(getattr(e, "new_state", None) in ends for e in h.told)
+            lambda: (
+                h.names("recovery_gave_up")
+                or any(getattr(e, "new_state", None) in ends for e in h.told)
+            )
         )
         if restarted:
             await h.until(lambda: h.names("recovery_gave_up"))

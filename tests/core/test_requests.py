@@ -61,7 +61,8 @@ def test_every_fault_is_listed_with_its_field() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "x", "../x", "a/b", "a..b/..", "-a", ".a", "a\nb", "a\0b", "ä" * 3, "a" * 300, "a b"]
+    "name",
+    ["", "x", "../x", "a/b", "a..b/..", "-a", ".a", "a\nb", "a\0b", "ä" * 3, "a" * 300, "a b"],
 )
 def test_names_that_are_no_file_names_are_refused(name: str) -> None:
     assert "name" in faults(CreateContainer, {"image": "i", "name": name})
@@ -85,7 +86,9 @@ def test_durations_are_finite_numbers_within_a_day(timeout: object) -> None:
     assert "timeout" in faults(StopContainer, {"container_id": "abcd", "timeout": timeout})
 
 
-@pytest.mark.parametrize("message", [{}, {"data": 1}, {"command": 1}, "text", None, [], {"command": "x", "z": 1}])
+@pytest.mark.parametrize(
+    "message", [{}, {"data": 1}, {"command": 1}, "text", None, [], {"command": "x", "z": 1}]
+)
 def test_a_message_without_a_command_is_refused(message: object) -> None:
     found = faults(SendMessage, {"container_id": "abcd", "message": message})
     assert all(name.startswith("message") for name in found)
@@ -145,10 +148,33 @@ JSON = st.recursive(
 )
 
 
-@given(st.sampled_from(sorted(OPERATIONS)), st.dictionaries(st.sampled_from(
-    ["container_id", "image", "name", "environment", "ports", "volumes", "message", "timeout",
-     "tail", "since", "labels", "state", "command", "restart", "health_check", "request_id"]
-), JSON) | JSON)
+@given(
+    st.sampled_from(sorted(OPERATIONS)),
+    st.dictionaries(
+        st.sampled_from(
+            [
+                "container_id",
+                "image",
+                "name",
+                "environment",
+                "ports",
+                "volumes",
+                "message",
+                "timeout",
+                "tail",
+                "since",
+                "labels",
+                "state",
+                "command",
+                "restart",
+                "health_check",
+                "request_id",
+            ]
+        ),
+        JSON,
+    )
+    | JSON,
+)
 def test_no_payload_does_anything_but_parse_or_be_refused(name: str, payload: object) -> None:
     try:
         parse_request(OPERATIONS[name].request, payload)

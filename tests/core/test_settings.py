@@ -75,7 +75,8 @@ def test_a_json_file_serves_as_well(tmp_path: Path) -> None:
 
 def test_every_fault_is_listed_with_its_origin() -> None:
     sources = Sources.read(
-        {"no_auth": "perhaps"}, {"PORT": "many", "LOG_LEVEL": "loud", "FLOW_MANAGER_PULL_TIMEOUT": "x"}
+        {"no_auth": "perhaps"},
+        {"PORT": "many", "LOG_LEVEL": "loud", "FLOW_MANAGER_PULL_TIMEOUT": "x"},
     )
     with pytest.raises(ConfigurationError) as caught:
         sources.core()
@@ -93,7 +94,7 @@ def test_a_value_that_a_provider_refuses_is_a_fault() -> None:
 
 def test_unknown_keys_are_faults(tmp_path: Path) -> None:
     file = tmp_path / "fm.toml"
-    file.write_text('prot = 1\n[mine]\nsiez = 5\n[other]\nx = 1\n')
+    file.write_text("prot = 1\n[mine]\nsiez = 5\n[other]\nx = 1\n")
     sources = Sources.read({"config_file": str(file), "colour": "blue"}, {})
     sources.core()
     with pytest.raises(ConfigurationError) as caught:
@@ -106,7 +107,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | No
     file = tmp_path / "fm.toml"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(ConfigurationError, match="fm.toml"):
+    with pytest.raises(ConfigurationError, match=r"fm\.toml"):
         Sources.read({"config_file": str(file)}, {})
 
 

@@ -101,9 +101,9 @@ class Client:
         with anyio.move_on_after(PATIENCE):
             while True:
                 for told, body in self.events[since:]:
-                    if told == name and (same is None or body == same):
-                        if all(body.get(k) == v for k, v in fields.items()):
-                            return dict(body)
+                    wanted = told == name and (same is None or body == same)
+                    if wanted and all(body.get(k) == v for k, v in fields.items()):
+                        return dict(body)
                 await anyio.sleep(0.005)
         raise AssertionError(f"no {name} {fields} among {self.events[since:]}")
 

@@ -15,7 +15,9 @@ from tests.e2e.service import Service
 FLOWS = Path(__file__).parent / "flows"
 
 
-@pytest.fixture(scope="module", params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.fixture(
+    scope="module", params=["process", pytest.param("docker", marks=pytest.mark.docker)]
+)
 def service(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Service]:
     """The service on each backend; the test's flows run on either alike."""
     if request.param == "docker":

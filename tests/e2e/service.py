@@ -64,8 +64,10 @@ class Service:
         if self.engine:
             environ["DOCKER_HOST"] = self.engine
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "flow_manager_cli.main", "serve"]
-            + ["--backend", self.backend, "--port", "0"],
+            [
+                *(sys.executable, "-m", "flow_manager_cli.main", "serve"),
+                *("--backend", self.backend, "--port", "0"),
+            ],
             cwd=self.root,
             env=environ,
             stdout=subprocess.PIPE,

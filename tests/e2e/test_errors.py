@@ -64,7 +64,9 @@ async def test_a_command_that_cannot_start_leaves_the_container_created(client: 
     if client.service.backend == "process":
         pytest.skip("a process that runs Python can always be started")
     key = await client.create(command=["/no/such/program"])
-    check(await client.ask("start_container", container_id=key), "docker_api_error", "start_container")
+    check(
+        await client.ask("start_container", container_id=key), "docker_api_error", "start_container"
+    )
     status = await client.ask("get_container_status", container_id=key)
     assert status["state"] == "created"
 

@@ -60,7 +60,12 @@ async def test_200_creates_messages_and_deletes_leave_nothing_behind(folder: Pat
             async with manager.subscribe() as events:
                 made = await manager.execute(
                     "create_container",
-                    {"image": "python", "command": ["flow.py"], "code_path": str(code), "start": True},
+                    {
+                        "image": "python",
+                        "command": ["flow.py"],
+                        "code_path": str(code),
+                        "start": True,
+                    },
                 )
                 key = made["container_id"]
                 async for event in events:

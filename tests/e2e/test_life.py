@@ -100,7 +100,9 @@ async def test_a_whole_life(client: Client, service: Service, code: Path) -> Non
     restarted = await client.ask("restart_container", container_id=key)
     assert restarted == {"container_id": key, "status": "running"}
     assert (await client.event("socket_connected", since=mark, container_id=key))["reconnected"]
-    assert (await client.question(key, "info"))["pid"] != before["pid"] or service.backend == "docker"
+    assert (await client.question(key, "info"))["pid"] != before[
+        "pid"
+    ] or service.backend == "docker"
 
     stopped = await client.ask("stop_container", container_id=key)
     assert stopped == {"container_id": key, "status": "stopped"}
@@ -123,10 +125,14 @@ async def test_a_whole_life(client: Client, service: Service, code: Path) -> Non
         ("stopped", "removing"),
     ]
     assert client.told("container_crashed", "error") == []
-    assert client.told("socket_connected", "socket_disconnected") == [
-        "socket_connected",
-        "socket_disconnected",
-    ] * 3
+    assert (
+        client.told("socket_connected", "socket_disconnected")
+        == [
+            "socket_connected",
+            "socket_disconnected",
+        ]
+        * 3
+    )
     activities = [body["activity_type"] for name, body in client.events if name == "activity_log"]
     assert activities[0] == "container_created"
     assert activities[-1] == "container_deleted"
@@ -151,7 +157,11 @@ async def test_a_crash_is_told_and_recovered(client: Client, code: Path) -> None
     assert up["reconnected"] is True
     status = await client.ask("get_container_status", container_id=key)
     assert (status["state"], status["restarts"]) == ("running", 1)
-    assert client.moves(key) == [("created", "running"), ("running", "exited"), ("exited", "running")]
+    assert client.moves(key) == [
+        ("created", "running"),
+        ("running", "exited"),
+        ("exited", "running"),
+    ]
 
 
 async def test_a_signal_is_named(client: Client, code: Path) -> None:

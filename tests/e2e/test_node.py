@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ def test_a_javascript_client_drives_a_whole_life(
     ]
     assert moves[0] == ("created", "running")
     assert moves[-1][1] == "removing"
-    assert all(earlier[1] == later[0] for earlier, later in zip(moves, moves[1:], strict=False))
+    assert all(earlier[1] == later[0] for earlier, later in pairwise(moves))
     assert "container_crashed" not in {event["name"] for event in told["events"]}
     assert not list(service.socket_dir.iterdir())
 
@@ -44,7 +46,9 @@ def test_the_example_of_the_guide_for_clients(
     (folder / "flow.py").write_text(example("flows.md", "without_sdk.py"))
     script = CACHE / "example.mjs"
     script.write_text(example("clients.md", "life.mjs"))
-    payload = f'{{"image": "python", "command": ["flow.py"], "code_path": "{folder}", "start": true}}'
+    payload = json.dumps(
+        {"image": "python", "command": ["flow.py"], "code_path": str(folder), "start": True}
+    )
     done = subprocess.run(
         [node_client.node, script.name, service.url, service.token, payload],
         cwd=CACHE,

@@ -83,7 +83,7 @@ async def test_a_client_without_the_token_is_refused_by_the_standard_error(
 ) -> None:
     client = socketio.AsyncClient(reconnection=False)
     refused: list[Any] = []
-    client.on("connect_error", lambda data: refused.append(data))
+    client.on("connect_error", refused.append)
     with pytest.raises(socketio.exceptions.ConnectionError):
         await client.connect(service.url, auth=auth)
     assert refused[0]["data"]["error"] is True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 #: Every dockerd of a network namespace wants this bridge.
-BRIDGE = Path("/sys/class/net/docker0")
+BRIDGE = "docker0"
 
 #: Seconds.
 START_TIMEOUT = 60.0
@@ -57,7 +58,7 @@ def private_dockerd(logs: Path, engine: Callable[[str, int], E]) -> Iterator[E]:
         logs: a folder that keeps its log.
         engine: makes the engine from its URL and the daemon's process id.
     """
-    had_bridge = BRIDGE.exists()
+    had_bridge = _has_bridge()
     # Not pytest's own folder: a socket's path holds 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="fmd-"))
     try:
@@ -72,8 +73,8 @@ def private_dockerd(logs: Path, engine: Callable[[str, int], E]) -> Iterator[E]:
     finally:
         _unmount(folder)
         shutil.rmtree(folder)
-        if not had_bridge and BRIDGE.exists():
-            subprocess.run(["ip", "link", "delete", BRIDGE.name], check=True)
+        if not had_bridge and _has_bridge():
+            subprocess.run(["ip", "link", "delete", BRIDGE], check=True)
 
 
 def _start(folder: Path, log: int) -> subprocess.Popen[bytes]:
@@ -117,6 +118,10 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _has_bridge() -> bool:
+    return BRIDGE in (name for _, name in socket.if_nameindex())
 
 
 def _unmount(folder: Path) -> None:

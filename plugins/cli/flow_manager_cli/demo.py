@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 def run_demo(*, backend: str | None, image: str | None, blocked: Sequence[str], say: Say) -> int:
     """Run the demo and return the exit code; everything it made is gone afterwards."""
     # Not below TMPDIR: a socket's path holds 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="flow-manager-demo-", dir="/tmp") as folder:  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="flow-manager-demo-", dir="/tmp") as folder:
         demo = Demo(Path(folder), image, blocked, say)
         try:
             anyio.run(demo.run, backend or AUTO, backend_options=event_loop_options())
@@ -88,7 +88,9 @@ class Demo:
         async with FlowManager(self._settings(backend), host=self._host) as manager:
             self._manager = manager
             where = f", listening on {manager.addresses[0]}" if manager.addresses else ""
-            self._say(f"1. Flow Manager {manager.version} is up, backend {manager.backend_name}{where}")
+            self._say(
+                f"1. Flow Manager {manager.version} is up, backend {manager.backend_name}{where}"
+            )
             async with manager.subscribe() as events:
                 self._events = events
                 made = await self._create()

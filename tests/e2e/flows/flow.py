@@ -1,5 +1,6 @@
 """The flow of the end-to-end tests: the channel from the contract alone, nothing but Python."""
 
+import contextlib
 import json
 import os
 import signal
@@ -76,8 +77,6 @@ signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 print("flow started", flush=True)
 while True:
     channel = connect()
-    try:
+    with contextlib.suppress(ConnectionError):
         serve(channel)
-    except ConnectionError:
-        pass
     channel.close()

@@ -148,6 +148,7 @@ async def test_an_injected_fault_is_raised_until_it_is_taken_away() -> None:
         assert (await backend.inspect(made.id)).state is ContainerState.RUNNING
 
 
+@pytest.mark.blocks_loop("a thousand calls that never wait are one step")
 async def test_a_thousand_containers_run_at_once() -> None:
     async with MemoryEngine(SCRIPTED).opened() as engine:
         backend = MemoryBackend(engine, "i")

@@ -22,15 +22,17 @@ class Service:
         root: the service's working folder, and so its only volume root.
         image: an image, or the process backend's ``python``, that has Python.
         engine: ``DOCKER_HOST``, or empty.
+        environ: further variables of the service.
     """
 
-    def __init__(self, root: Path, backend: str, image: str, engine: str) -> None:
+    def __init__(self, root: Path, backend: str, image: str, engine: str, **environ: str) -> None:
         self.root = root
         self.backend = backend
         self.image = image
         self.engine = engine
         self.token = "secret-token-of-the-test"
         self.url = ""
+        self._environ = environ
         self.lines: list[str] = []
         # A short path: a socket's path holds 107 bytes, and pytest's folders are long.
         self._home = Path(tempfile.mkdtemp(prefix="fm-"))
@@ -59,7 +61,7 @@ class Service:
             "FLOW_MANAGER_RECONNECT_TIMEOUT": "5",
             "FLOW_MANAGER_BACKOFF_FIRST_DELAY": "0.1",
             "LOG_LEVEL": "DEBUG",
-            "PYTHONUNBUFFERED": "1",
+            **self._environ,
         }
         if self.engine:
             environ["DOCKER_HOST"] = self.engine

@@ -8,7 +8,8 @@ from attrs import evolve
 
 from flow_manager_core.contracts import ContainerBackend
 from flow_manager_core.errors import ContainerNotFound
-from flow_manager_core.models import ContainerState, EngineEventKind
+from flow_manager_core.models import ContainerState, CreatePlan, EngineEventKind
+from flow_manager_core.terms import INSTANCE
 from flow_manager_core.testing.backend_cases.watching import WatchCases
 
 
@@ -84,12 +85,14 @@ class AdoptionCases(WatchCases):
         ):
             foreign = await self.started(ours, self.exits("a", 0))
             await self.ended(ours, foreign)
-            own = await self._live(theirs)
+            plan = self.exits("other", 0)
+            labels = {**plan.labels, INSTANCE: other.instance}
+            own = await self._live(theirs, evolve(plan, labels=labels))
             with anyio.fail_after(self.patience):
                 assert (await anext(events)).container_id == own
 
-    async def _live(self, backend: ContainerBackend) -> str:
-        made = await self.started(backend, self.exits("other", 0))
+    async def _live(self, backend: ContainerBackend, plan: CreatePlan) -> str:
+        made = await self.started(backend, plan)
         await self.ended(backend, made)
         await backend.remove(made)
         return made

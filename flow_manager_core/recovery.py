@@ -85,6 +85,8 @@ class Recoverer:
                 while pending.again:
                     pending.again = False
                     await self._attempt(record, pending)
+            except Exception:  # noqa: BLE001  # one container's fault must not end the others' care
+                self._log.exception("Recovery failed", container_id=record.short_id)
             finally:
                 if self._pending.get(record) is pending:
                     del self._pending[record]

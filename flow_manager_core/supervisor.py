@@ -113,6 +113,8 @@ class Supervisor:
                 self._log.warning("The engine's event stream ended; watching again")
             except FlowManagerError as error:
                 self._away(error)
+            except Exception:  # noqa: BLE001  # a provider's fault must not end the watch
+                self._log.exception("The backend failed in a way that it must not")
             await anyio.sleep(WATCH_AGAIN)
 
     async def _reconcile_regularly(self) -> None:
@@ -122,6 +124,8 @@ class Supervisor:
                 await self.reconcile()
             except FlowManagerError as error:
                 self._away(error)
+            except Exception:  # noqa: BLE001  # as in the watch
+                self._log.exception("The backend failed in a way that it must not")
 
     async def _back(self) -> None:
         await self.reconcile()
@@ -181,6 +185,8 @@ class Supervisor:
                 container_id=record.short_id,
                 error=error.message,
             )
+        except Exception:  # noqa: BLE001  # one container in trouble is no reason to leave the rest
+            self._log.exception("A container could not be looked at", container_id=record.short_id)
 
     async def _take_in(self, container_id: str) -> None:
         """Adopt what is not in the registry, unless a create is under way and will admit it."""
@@ -192,6 +198,8 @@ class Supervisor:
                 container_id=container_id[:12],
                 error=error.message,
             )
+        except Exception:  # noqa: BLE001  # as above
+            self._log.exception("A container could not be adopted", container_id=container_id[:12])
 
     async def _look(self, record: ContainerRecord) -> Container:
         try:

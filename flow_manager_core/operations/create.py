@@ -34,6 +34,9 @@ from flow_manager_core.terms import fingerprint, labels_for, terms_of
 from flow_manager_core.trace import current_request
 from flow_manager_core.turns import Turn
 
+#: Seconds for each step of undoing a create that failed.
+UNDO = 3.0
+
 
 def claim(services: Services, request: CreateContainer, payload: object) -> ContainerRecord:
     """Take the name, or find what the same request has made or is making.
@@ -79,7 +82,7 @@ async def _make(services: Services, record: ContainerRecord, request: CreateCont
         undo.callback(services.registry.drop, record)
         await _check(services, spec)
         await services.channels.open(record)
-        undo.push_async_callback(services.channels.close, record, remove=True)
+        undo.push_async_callback(_close, services, record)
         await _fetch_image(services, spec)
         container = await _create(services, record, spec)
         undo.push_async_callback(_remove, services, container)
@@ -162,6 +165,12 @@ async def put_code(services: Services, container_id: str, code_path: str | None)
         await services.backend.write_code(container_id, archive)
 
 
+async def _close(services: Services, record: ContainerRecord) -> None:
+    with anyio.move_on_after(UNDO, shield=True):
+        await services.channels.close(record, remove=True)
+
+
 async def _remove(services: Services, container: Container) -> None:
-    with anyio.CancelScope(shield=True):
+    """What cannot be removed now is adopted, by its label, when the engine is next compared."""
+    with anyio.move_on_after(UNDO, shield=True):
         await services.backend.remove(container.id)

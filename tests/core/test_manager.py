@@ -389,3 +389,15 @@ async def test_a_delete_that_fails_leaves_a_container_that_can_be_deleted() -> N
                 pass
         await h.ask("delete_container", container_id=key)
         assert (await h.ask("list_containers"))["count"] == 0
+
+
+async def test_a_backend_that_breaks_its_word_does_not_end_the_manager() -> None:
+    async with house() as h:
+        key = await h.create("exit", "1", restart={"policy": "always"})
+        for method in ("list", "inspect", "logs", "start"):
+            h.engine.faults[method] = RuntimeError("a bug")
+        await anyio.sleep(0.2)
+        h.engine.faults.clear()
+        with anyio.fail_after(5):
+            assert (await h.ask("list_containers"))["count"] == 1
+        await h.ask("delete_container", container_id=key)

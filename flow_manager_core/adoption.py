@@ -28,6 +28,7 @@ class Channels:
         self._reporter = reporter
         self._frame_limit = frame_limit
         self._error_body = error_body
+        self._log = get_log("channel")
 
     async def open(self, record: ContainerRecord, *, seen_before: bool = False) -> None:
         """Listen for the record's program.
@@ -43,12 +44,16 @@ class Channels:
         record.channel = channel
 
     async def close(self, record: ContainerRecord, *, remove: bool) -> None:
-        """Stop listening; `remove` takes away every trace."""
+        """Stop listening; `remove` takes away every trace. A failure of that is logged."""
         endpoint, record.endpoint = record.endpoint, None
         if record.channel is not None:
             record.channel.end("the container was deleted" if remove else "closed by the manager")
-        if endpoint is not None:
+        if endpoint is None:
+            return
+        try:
             await endpoint.close(remove=remove)
+        except Exception:  # noqa: BLE001  # the container is gone, and its name must be free again
+            self._log.exception("A channel could not be taken away", address=endpoint.address)
 
     def _error_frame(self, error: FlowManagerError) -> Message:
         return Message("error", dict(self._error_body(error)))
@@ -75,13 +80,14 @@ class Adopter:
             return
         record = ContainerRecord(name, read_terms(container.labels))
         self._registry.reserve(record)
+        # Before its flow can connect: what is told of that names the container.
+        self._registry.admit(record, container)
+        record.state = shown_state(container, asked=False)
         try:
             await self._channels.open(record, seen_before=container.state.alive)
         except BaseException:
             self._registry.drop(record)
             raise
-        self._registry.admit(record, container)
-        record.state = shown_state(container, asked=False)
         self._log.info(
             "Container operation: adopt",
             container_id=record.short_id,
@@ -91,5 +97,5 @@ class Adopter:
 
     async def release(self, record: ContainerRecord) -> None:
         """Let go of a container that is gone: its channel, its socket, its record."""
-        self._registry.drop(record)
         await self._channels.close(record, remove=True)
+        self._registry.drop(record)

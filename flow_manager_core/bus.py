@@ -1,8 +1,9 @@
 """The event bus: every subscriber has a bounded queue of its own, in the order of publication.
 
 The overflow rule: publishing never waits. What comes from flows is held back at its source while a
-subscriber is behind (`relief`), for `PATIENCE` seconds at most. A subscriber whose queue is full
-all the same is cut off: its iterator raises `EventsLost`, so that it knows, and the others go on.
+subscriber is far behind (`relief`). A subscriber that stays far behind for `PATIENCE` seconds, or
+whose queue is full, is cut off: its iterator raises `EventsLost`, so that it knows, and the others
+go on.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from flow_manager_core.events import Event
 LIMIT = 10_000
 #: A subscriber with more than this many waiting holds back the flows.
 CROWDED = LIMIT // 4
-#: Seconds that flows are held back for a subscriber that does not read.
+#: Seconds that flows are held back for a subscriber before it is cut off.
 PATIENCE = 5.0
 
 
@@ -38,19 +39,26 @@ class Subscription:
         self._arrived = anyio.Event()
         self._lost = False
         self._closed = False
-
-    def __len__(self) -> int:
-        return len(self._queue)
+        #: When it fell far behind, on the loop's clock; ``None`` while it keeps up.
+        self.behind_since: float | None = None
 
     def put(self, event: Event) -> None:
         """Take an event; called by the bus."""
         if self._lost:
             return
         if len(self._queue) >= self._limit:
-            self._lost = True
-            self._queue.clear()
-        else:
-            self._queue.append(event)
+            self.cut_off()
+            return
+        self._queue.append(event)
+        if len(self._queue) > CROWDED and self.behind_since is None:
+            self.behind_since = anyio.current_time()
+        self._arrived.set()
+
+    def cut_off(self) -> None:
+        """End the subscription: it was too slow for too long."""
+        self._lost = True
+        self._queue.clear()
+        self.behind_since = None
         self._arrived.set()
 
     def close(self) -> None:
@@ -70,7 +78,9 @@ class Subscription:
             self._arrived = anyio.Event()
             await self._arrived.wait()
         event = self._queue.popleft()
-        self._bus.eased()
+        if self.behind_since is not None and len(self._queue) <= CROWDED:
+            self.behind_since = None
+            self._bus.eased()
         return event
 
 
@@ -107,19 +117,29 @@ class EventBus:
     @property
     def crowded(self) -> bool:
         """Whether a subscriber is so far behind that flows must wait."""
-        return any(len(s) > CROWDED for s in self._subscriptions)
+        return any(s.behind_since is not None for s in self._subscriptions)
 
     async def relief(self) -> None:
-        """Wait until no subscriber is far behind, or patience ends."""
-        with anyio.move_on_after(PATIENCE):
-            while self.crowded:
-                self._relief = anyio.Event()
+        """Wait until no subscriber is far behind; those that stay so are cut off."""
+        while self.crowded:
+            since = min(s.behind_since for s in self._subscriptions if s.behind_since is not None)
+            left = since + PATIENCE - anyio.current_time()
+            with anyio.move_on_after(left):
                 await self._relief.wait()
+                continue
+            self._cut_off(since)
+
+    def _cut_off(self, since: float) -> None:
+        for subscription in self._subscriptions:
+            if subscription.behind_since == since:
+                subscription.cut_off()
+        self.eased()
 
     def eased(self) -> None:
-        """A subscriber read or left; called by subscriptions."""
-        if not self._relief.is_set() and not self.crowded:
+        """A subscriber caught up or left; called by subscriptions."""
+        if not self.crowded:
             self._relief.set()
+            self._relief = anyio.Event()
 
     def close(self) -> None:
         """End every subscription once what is queued was read."""

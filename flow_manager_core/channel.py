@@ -6,6 +6,7 @@ not this side has seen it end. Whoever waits for an answer fails at once when th
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from datetime import datetime
 from itertools import count
@@ -73,8 +74,11 @@ class Channel:
         self._error_frame = error_frame
         self._connection: Connection | None = None
         self._questions: dict[str, _Question] = {}
-        self._ids = count(1)
+        # Random, so that a late answer to an earlier life's question finds none of this life's.
+        self._ids = (f"fm-{secrets.token_hex(4)}-{number}" for number in count(1))
         self._was_connected = False
+        #: Connections so far.
+        self.connections = 0
         self._faults = _Throttle(FAULTS_PER_SECOND)
         self.last_communication: datetime | None = None
 
@@ -94,6 +98,7 @@ class Channel:
             self._connection.end("replaced by a newer connection")
             self._lost(self._connection, "replaced by a newer connection")
         self._connection = connection
+        self.connections += 1
         reconnected, self._was_connected = self._was_connected, True
         self._listener.channel_up(reconnected=reconnected)
         reason = "closed by the manager"
@@ -152,7 +157,7 @@ class Channel:
         return question.answer
 
     def _register(self, message: Message) -> tuple[Message, _Question]:
-        key = message.id or f"fm-{next(self._ids)}"
+        key = message.id or next(self._ids)
         if key in self._questions:
             raise ChannelError(f"A question with the id {key} already waits for its answer")
         if len(self._questions) >= QUESTIONS:

@@ -74,6 +74,9 @@ def _add_file(
         return
     with os.fdopen(descriptor, "rb") as file:
         info = tar.gettarinfo(arcname=name, fileobj=file)
+        # A further hard link to a file that was seen is stored as the file that it is.
+        info.type, info.linkname = tarfile.REGTYPE, ""
+        info.size = os.fstat(file.fileno()).st_size
         tar.addfile(_ownerless(info), file)
 
 
@@ -84,7 +87,4 @@ def _info(tar: tarfile.TarFile, entry: os.DirEntry[str], name: str) -> tarfile.T
 def _ownerless(info: tarfile.TarInfo) -> tarfile.TarInfo:
     info.uid = info.gid = 0
     info.uname = info.gname = ""
-    # Hard links inside the folder are stored as the files that they are.
-    if info.islnk():
-        info.type, info.linkname = tarfile.REGTYPE, ""
     return info

@@ -111,6 +111,8 @@ class Connection:
         try:
             while True:
                 await self._take(await self._stream.receive(CHUNK))
+                # A stream whose bytes are there already gives nobody else a turn.
+                await anyio.lowlevel.checkpoint()
         except anyio.EndOfStream:
             self._note("closed by the flow")
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as error:
@@ -140,13 +142,16 @@ class Connection:
     async def _write_frames(self) -> None:
         try:
             async for outgoing in self._receive:
-                if not outgoing.abandoned:
-                    await self._stream.send(outgoing.data)
-                    outgoing.written = True
-                outgoing.done.set()
+                try:
+                    if not outgoing.abandoned:
+                        await self._stream.send(outgoing.data)
+                        outgoing.written = True
+                finally:
+                    outgoing.done.set()
             self._written_out.set()
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as error:
-            self.end(f"connection broken: {error or type(error).__name__}")
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+            # Nobody reads there any more, but what was said before is still to be read here.
+            self._fail_waiting()
 
     def _note(self, reason: str) -> None:
         self._reason = self._reason or reason
@@ -156,6 +161,6 @@ class Connection:
         while True:
             try:
                 self._receive.receive_nowait().done.set()
-            except (anyio.WouldBlock, anyio.EndOfStream):
+            except (anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
                 break
         self._receive.close()

@@ -61,7 +61,7 @@ class Executor:
     async def close(self, timeout: float) -> None:
         """Take no more requests; give those in flight `timeout` seconds, then fail them by name."""
         self._closing = True
-        with anyio.move_on_after(timeout):
+        with anyio.move_on_after(timeout, shield=True):
             await self._all_done()
         for scope in self._active:
             scope.cancel()

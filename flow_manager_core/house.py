@@ -9,8 +9,6 @@ import anyio
 from flow_manager_core.adoption import Adopter, Channels
 from flow_manager_core.bus import EventBus
 from flow_manager_core.choice import Chosen
-from flow_manager_core.errors import EngineError
-from flow_manager_core.log import get_log
 from flow_manager_core.operations.running import start_run
 from flow_manager_core.recovery import Recoverer
 from flow_manager_core.registry import ContainerRecord, Registry
@@ -66,9 +64,6 @@ async def build_services(
         recovery=recovery,
         reporter=reporter,
     )
-    try:
-        await supervisor.reconcile()
-    except EngineError as error:
-        get_log("manager").error("Starting without an engine", error=error.message)
+    await supervisor.try_reconcile()
     group.start_soon(supervisor.run)
     return services

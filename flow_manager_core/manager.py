@@ -40,7 +40,7 @@ from flow_manager_core.settings import Settings
 from flow_manager_core.settings_check import settings_faults
 from flow_manager_core.turns import Turns
 from flow_manager_core.version import __version__
-from flow_manager_core.wire import event_body
+from flow_manager_core.wire import event_body, standard_format
 
 
 class FlowManager:
@@ -166,8 +166,12 @@ class FlowManager:
         return event_body(event)
 
     def error_body(self, error: FlowManagerError) -> Mapping[str, Any]:
-        """A failure in the chosen error format."""
-        return self._entered().error_format(error, now())
+        """A failure in the chosen error format; in the standard one where that one fails."""
+        try:
+            return self._entered().error_format(error, now())
+        except Exception:  # noqa: BLE001  # a client is owed an answer whatever a plugin does
+            self._log.exception("The error format failed")
+            return standard_format(error, now())
 
     async def health(self) -> Mapping[str, Any]:
         """How the manager and its engine are; the body of ``GET /health``."""

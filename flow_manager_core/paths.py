@@ -60,7 +60,8 @@ def allowed_roots(settings: Settings) -> Sequence[Path]:
 
 
 def _below(path: Path, roots: Iterable[Path]) -> bool:
-    return any(path == root or root.resolve() in path.parents for root in roots)
+    real = [root.resolve() for root in roots]
+    return any(path == root or root in path.parents for root in real)
 
 
 def _contains(path: Path, kept: Path) -> bool:

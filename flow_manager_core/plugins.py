@@ -161,8 +161,9 @@ class PluginHost:
             self._manager.register(plugin, name)
             self._manager.check_pending()
             found = list(self._collect(plugin))
-        except Exception as error:  # noqa: BLE001  # a plugin may do anything
-            self._manager.unregister(plugin)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a plugin may do anything
+            if self._manager.is_registered(plugin):
+                self._manager.unregister(plugin)
             self._set_aside(info, PluginStatus.BROKEN, _told(error))
             return
         clash = self._clash(found)

@@ -29,10 +29,16 @@ ENGINE_AWAY = 1.0
 
 @define(eq=False)
 class _Pending:
-    """A recovery under way; `again`: a run ended that it has not considered yet."""
+    """A recovery under way.
+
+    Args:
+        again: a run ended that it has not considered yet.
+        starting: the engine is being asked; whoever wants the container waits for its lock.
+    """
 
     scope: anyio.CancelScope = field(factory=anyio.CancelScope)
     again: bool = True
+    starting: bool = False
 
 
 Starter = Callable[[ContainerRecord], Awaitable[None]]
@@ -69,8 +75,12 @@ class Recoverer:
 
     def cancel(self, record: ContainerRecord) -> None:
         """Forget a restart that waits: somebody took the container in hand."""
-        pending = self._pending.pop(record, None)
-        if pending is not None:
+        pending = self._pending.get(record)
+        if pending is None:
+            return
+        pending.again = False
+        if not pending.starting:
+            del self._pending[record]
             pending.scope.cancel()
 
     def _wanted(self, record: ContainerRecord, ended: RunEnded) -> bool:
@@ -82,7 +92,7 @@ class Recoverer:
     async def _recover(self, record: ContainerRecord, pending: _Pending) -> None:
         with pending.scope:
             try:
-                while pending.again:
+                while pending.again and not pending.scope.cancel_called:
                     pending.again = False
                     await self._attempt(record, pending)
             except Exception:  # noqa: BLE001  # one container's fault must not end the others' care
@@ -98,9 +108,22 @@ class Recoverer:
             return
         self._schedule(record, verdict)
         await anyio.sleep(verdict.delay)
+        while not await self._started(record, verdict, pending):  # noqa: ASYNC110  # no event tells
+            await anyio.sleep(ENGINE_AWAY)
+
+    async def _started(self, record: ContainerRecord, verdict: Restart, pending: _Pending) -> bool:
+        """Start it, unless somebody was faster; false: the engine is away."""
         async with self._limiter, record.lock:
-            if not record.gone and not record.state.alive:
+            if record.gone or record.state.alive:
+                return True
+            pending.starting = True
+            try:
                 await self._start_again(record, verdict, pending)
+            except EngineUnavailable:
+                return False
+            finally:
+                pending.starting = False
+        return True
 
     def _schedule(self, record: ContainerRecord, verdict: Restart) -> None:
         self._log.info(
@@ -119,7 +142,9 @@ class Recoverer:
         self, record: ContainerRecord, verdict: Restart, pending: _Pending
     ) -> None:
         try:
-            await self._start_through_outage(record)
+            await self._start(record)
+        except EngineUnavailable:
+            raise
         except ContainerNotFound:
             return  # somebody removed it; the supervisor tells of that
         except FlowManagerError as error:
@@ -130,18 +155,11 @@ class Recoverer:
             pending.again = True
             return
         record.restarts += 1
-        self._log.info("Container recovered", container_id=record.short_id, attempt=verdict.attempt)
-        self._reporter.tell(ContainerRecovered(container_id=record.id, attempt=verdict.attempt))
-
-    async def _start_through_outage(self, record: ContainerRecord) -> None:
-        while True:
-            try:
-                # A start under way is waited for: whoever cancels acts on a container at rest.
-                with anyio.CancelScope(shield=True):
-                    await self._start(record)
-                return
-            except EngineUnavailable:
-                await anyio.sleep(ENGINE_AWAY)
+        if record.state.alive:
+            self._log.info(
+                "Container recovered", container_id=record.short_id, attempt=verdict.attempt
+            )
+            self._reporter.tell(ContainerRecovered(container_id=record.id, attempt=verdict.attempt))
 
     def _give_up(self, record: ContainerRecord, verdict: GiveUp) -> None:
         self._log.error(

@@ -38,8 +38,8 @@ class ContainerRecord:
         self.gone = False
         #: The run that the manager asked to end, by its start.
         self.asked_run: datetime | None = None
-        #: When the engine last told of a polite signal or a stop from outside (engine's clock).
-        self.outside_stop = 0.0
+        #: When the engine last told of a signal or a stop from outside (its clock), and which.
+        self.outside_stop: tuple[float, int | None] = (0.0, None)
         #: An operation exchanges its code, or removes it, and draws the conclusions itself.
         self.updating = False
         self.deleting = False
@@ -52,6 +52,11 @@ class ContainerRecord:
     def id(self) -> str:
         """The engine's full id, empty until the engine made the container."""
         return self.container.id if self.container else ""
+
+    @property
+    def made_state(self) -> ContainerState | None:
+        """The engine's own word for the state, as last seen."""
+        return self.container.state if self.container else None
 
     @property
     def short_id(self) -> str:
@@ -112,9 +117,6 @@ class Registry:
 
     def __iter__(self) -> Iterator[ContainerRecord]:
         return iter([r for r in self._by_name.values() if r.container is not None])
-
-    def __len__(self) -> int:
-        return len(self._by_id)
 
     def has_name(self, name: str) -> bool:
         """Whether a container of this name is known or being made."""

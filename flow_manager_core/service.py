@@ -100,21 +100,26 @@ def event_loop_options() -> dict[str, Any]:
 
 
 async def serve(configuration: Configuration, say: Callable[[str], None]) -> None:
-    """Run the service in this event loop until a signal comes."""
+    """Run the service in this event loop until a signal comes; a second one ends it at once."""
+    asked = anyio.Event()
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with anyio.create_task_group() as group:
 
-            async def wait_for_signal() -> None:
+            async def take_signals() -> None:
                 async for number in signals:
                     get_log("service").info("Shutting down", signal=number.name)
-                    group.cancel_scope.cancel()
-                    return
+                    if asked.is_set():
+                        group.cancel_scope.cancel()
+                    asked.set()
 
-            group.start_soon(wait_for_signal)
-            await _serve_forever(configuration, say)
+            group.start_soon(take_signals)
+            await _serve_until(asked, configuration, say)
+            group.cancel_scope.cancel()
 
 
-async def _serve_forever(configuration: Configuration, say: Callable[[str], None]) -> None:
+async def _serve_until(
+    asked: anyio.Event, configuration: Configuration, say: Callable[[str], None]
+) -> None:
     manager = FlowManager(
         configuration.settings,
         host=configuration.host,
@@ -123,7 +128,7 @@ async def _serve_forever(configuration: Configuration, say: Callable[[str], None
     async with manager:
         for line in greeting(manager, configuration.origins):
             say(line)
-        await anyio.sleep_forever()
+        await asked.wait()
 
 
 def greeting(manager: FlowManager, origins: Mapping[str, str]) -> list[str]:

@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
+from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import attrs
@@ -191,6 +192,11 @@ def structure_setting(value: Any, kind: Any) -> Any:
         return sequence(value, lambda one: structure_setting(one, item))
     if isinstance(kind, type) and issubclass(kind, Enum):
         return _enum(value, kind)
+    if isinstance(kind, UnionType):
+        kind = next(one for one in get_args(kind) if one is not type(None))
+        return structure_setting(value, kind)
+    if kind not in _SCALARS:
+        raise Faulty(f"is of a type that settings cannot have: {kind}")
     return _SCALARS[kind](value)
 
 

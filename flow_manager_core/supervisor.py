@@ -8,7 +8,7 @@ end in `_look`, the only place that draws conclusions.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from signal import SIGINT, SIGQUIT, SIGTERM
+from signal import SIGINT, SIGKILL, SIGQUIT, SIGTERM
 
 import anyio
 from anyio.abc import TaskGroup
@@ -17,13 +17,13 @@ from flow_manager_core.contracts import ContainerBackend
 from flow_manager_core.crash import crash_event
 from flow_manager_core.errors import ContainerNotFound, FlowManagerError
 from flow_manager_core.events import StatusChanged
-from flow_manager_core.lifecycle import RunEnded, compare
+from flow_manager_core.lifecycle import RunEnded, compare, signal_of
 from flow_manager_core.log import get_log
 from flow_manager_core.models import Container, ContainerState, EngineEvent, EngineEventKind
 from flow_manager_core.registry import ContainerRecord, Registry
 from flow_manager_core.reporter import Reporter
 
-#: Signals by which somebody asks a program to end.
+#: Signals that ask a program to end, however it does so; another one must itself have ended it.
 POLITE = frozenset({SIGTERM, SIGINT, SIGQUIT})
 #: Seconds beyond the stop timeout in which an end still counts as the answer to a signal.
 STOP_SLACK = 5.0
@@ -75,8 +75,12 @@ class Supervisor:
         """Watch and compare until cancelled."""
         async with anyio.create_task_group() as group:
             self._group = group
-            group.start_soon(self._watch)
-            group.start_soon(self._reconcile_regularly)
+            try:
+                group.start_soon(self._watch)
+                group.start_soon(self._reconcile_regularly)
+                await anyio.sleep_forever()
+            finally:
+                self._group = None
 
     async def look(self, record: ContainerRecord) -> Container:
         """Ask the engine about a container, now, and tell what is new.
@@ -96,18 +100,20 @@ class Supervisor:
         """
         known = {record.id: record for record in self._registry}
         listed = {entry.id: entry for entry in await self._backend.list()}
-        for container_id in listed.keys() - known.keys():
-            await self._take_in(container_id)
-        for container_id, record in known.items():
-            entry = listed.get(container_id)
-            if entry is None or record.container is None or record.container.state != entry.state:
-                await self._try_look(record)
+        async with anyio.create_task_group() as group:
+            for container_id in listed.keys() - known.keys():
+                group.start_soon(self._take_in, container_id)
+            for container_id, record in known.items():
+                entry = listed.get(container_id)
+                if entry is None or entry.state != record.made_state:
+                    group.start_soon(self._try_look, record)
 
     async def _watch(self) -> None:
         while True:
             try:
                 async with self._backend.watch() as events:
-                    await self._back()
+                    await self.reconcile()
+                    self._back()
                     async for event in events:
                         self._heard(event)
                 self._log.warning("The engine's event stream ended; watching again")
@@ -120,15 +126,20 @@ class Supervisor:
     async def _reconcile_regularly(self) -> None:
         while True:
             await anyio.sleep(self._interval)
-            try:
-                await self.reconcile()
-            except FlowManagerError as error:
-                self._away(error)
-            except Exception:  # noqa: BLE001  # as in the watch
-                self._log.exception("The backend failed in a way that it must not")
+            await self.try_reconcile()
 
-    async def _back(self) -> None:
-        await self.reconcile()
+    async def try_reconcile(self) -> None:
+        """Compare, and go on without if that cannot be done now."""
+        try:
+            await self.reconcile()
+        except FlowManagerError as error:
+            self._away(error)
+        except Exception:  # noqa: BLE001  # as in the watch
+            self._log.exception("The backend failed in a way that it must not")
+        else:
+            self._back()
+
+    def _back(self) -> None:
         if self.engine_away:
             self._log.info("The engine answers again")
         self.engine_away = False
@@ -142,9 +153,9 @@ class Supervisor:
         record = self._registry.with_id(event.container_id)
         if record is None:
             return
-        polite = event.kind is EngineEventKind.SIGNALLED and event.signal in POLITE
-        if polite or event.kind is EngineEventKind.STOPPED:
-            record.outside_stop = event.at
+        signalled = event.kind is EngineEventKind.SIGNALLED and event.signal != SIGKILL
+        if signalled or event.kind is EngineEventKind.STOPPED:
+            record.outside_stop = (event.at, event.signal)
         if event.kind is not EngineEventKind.SIGNALLED:
             self.wake(record)
 
@@ -168,15 +179,15 @@ class Supervisor:
     async def _look_while_dirty(self, record: ContainerRecord) -> None:
         try:
             while record in self._dirty:
-                async with self._limiter:
-                    self._dirty.discard(record)
-                    await self._try_look(record)
+                self._dirty.discard(record)
+                await self._try_look(record)
         finally:
             self._looking.discard(record)
 
     async def _try_look(self, record: ContainerRecord) -> None:
         try:
-            await self.look(record)
+            async with self._limiter:
+                await self.look(record)
         except ContainerNotFound:
             pass  # look() has told of it and dropped the record
         except FlowManagerError as error:
@@ -191,7 +202,8 @@ class Supervisor:
     async def _take_in(self, container_id: str) -> None:
         """Adopt what is not in the registry, unless a create is under way and will admit it."""
         try:
-            await self._adopt(await self._backend.inspect(container_id))
+            async with self._limiter:
+                await self._adopt(await self._backend.inspect(container_id))
         except FlowManagerError as error:
             self._log.warning(
                 "A container could not be adopted",
@@ -211,6 +223,12 @@ class Supervisor:
             raise
         if record.deleting:
             return seen
+        # Once begun, conclusions are drawn to their end, whoever asked for the look.
+        with anyio.CancelScope(shield=True):
+            await self._conclude(record, seen)
+        return seen
+
+    async def _conclude(self, record: ContainerRecord, seen: Container) -> None:
         changes = compare(
             record.state, record.container, seen, asked=self._asked_to_end(record, seen)
         )
@@ -219,7 +237,6 @@ class Supervisor:
             self._moved(record, state)
         if changes.ended is not None:
             await self._ended(record, changes.ended)
-        return seen
 
     def _asked_to_end(self, record: ContainerRecord, seen: Container) -> bool:
         """Whether the run that is seen was asked to end: by us, or by a polite signal outside."""
@@ -227,9 +244,12 @@ class Supervisor:
             return False
         if record.asked_run == seen.started_at:
             return True
-        if seen.finished_at is None or record.outside_stop < seen.started_at.timestamp():
+        at, signal = record.outside_stop
+        if seen.finished_at is None or at < seen.started_at.timestamp():
             return False
-        waited = seen.finished_at.timestamp() - record.outside_stop
+        if signal is not None and signal not in POLITE and signal_of(seen) != signal:
+            return False
+        waited = seen.finished_at.timestamp() - at
         return waited <= record.terms.stop_timeout + STOP_SLACK
 
     def _moved(self, record: ContainerRecord, state: ContainerState) -> None:

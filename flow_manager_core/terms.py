@@ -94,7 +94,7 @@ def _terms(body: Mapping[str, Any]) -> Terms:
         health_check=None if check is None else _health_check(check),
         stop_timeout=float(body.get("stop_timeout", 10.0)),
         has_code=bool(body.get("has_code")),
-        request_id=body.get("request_id"),
+        request_id=None if body.get("request_id") is None else str(body["request_id"]),
         fingerprint=str(body.get("fingerprint", "")),
     )
 

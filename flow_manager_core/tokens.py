@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import stat
@@ -36,19 +37,22 @@ def token_path(settings: Settings) -> Path:
 
 
 def _kept(path: Path) -> str:
+    """Read the token, or make it: written aside and linked, so that it is whole or not there."""
+    aside = path.with_name(f"token.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    except FileExistsError:
-        return _read(path, "state_dir")
+        if not os.path.lexists(path):
+            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_urlsafe(SIZE) + "\n")
+            with contextlib.suppress(FileExistsError):  # another start was faster
+                os.link(aside, path)
+            aside.unlink()
     except OSError as error:
         raise ConfigurationError(
             [Fault("state_dir", f"no token can be kept in {path}: {error.strerror}")]
         ) from None
-    token = secrets.token_urlsafe(SIZE)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(token + "\n")
-    return token
+    return _read(path, "state_dir")
 
 
 def _read(path: Path, setting: str) -> str:

@@ -14,8 +14,9 @@ from anyio import to_thread
 from flow_manager_core.answers import created_body
 from flow_manager_core.code import pack_code
 from flow_manager_core.contracts import CodeStore, ImagePuller
-from flow_manager_core.errors import EngineError, InvalidRequest, SystemFault
+from flow_manager_core.errors import EngineError, FlowManagerError, InvalidRequest, SystemFault
 from flow_manager_core.events import ImagePullProgressed
+from flow_manager_core.log import get_log
 from flow_manager_core.models import (
     Attachment,
     Container,
@@ -36,6 +37,8 @@ from flow_manager_core.turns import Turn
 
 #: Seconds for each step of undoing a create that failed.
 UNDO = 3.0
+
+_log = get_log("operations")
 
 
 def claim(services: Services, request: CreateContainer, payload: object) -> ContainerRecord:
@@ -70,10 +73,18 @@ async def create_container(
         services.reporter.note(
             record, "container_created", f"Container {record.name} created", name=record.name
         )
-        if request.start:
-            await start_run(services, record)
-            services.reporter.note(record, "container_started", f"Container {record.name} started")
+    if request.start and record.made().started_at is None:
+        await _start(services, record)
     return created_body(record)
+
+
+async def _start(services: Services, record: ContainerRecord) -> None:
+    try:
+        await start_run(services, record)
+    except FlowManagerError as error:
+        error.about(container_id=record.short_id, name=record.name)
+        raise
+    services.reporter.note(record, "container_started", f"Container {record.name} started")
 
 
 async def _make(services: Services, record: ContainerRecord, request: CreateContainer) -> None:
@@ -173,4 +184,11 @@ async def _close(services: Services, record: ContainerRecord) -> None:
 async def _remove(services: Services, container: Container) -> None:
     """What cannot be removed now is adopted, by its label, when the engine is next compared."""
     with anyio.move_on_after(UNDO, shield=True):
-        await services.backend.remove(container.id)
+        try:
+            await services.backend.remove(container.id)
+        except FlowManagerError as error:
+            _log.warning(
+                "A failed create left its container",
+                container_id=container.short_id,
+                error=error.message,
+            )

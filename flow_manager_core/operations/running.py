@@ -22,6 +22,7 @@ async def start_run(services: Services, record: ContainerRecord) -> None:
     Raises:
         EngineError: the start failed; the container's state is as before.
     """
+    record.asked_run = None
     try:
         await services.backend.start(record.made().id)
     except FlowManagerError:
@@ -31,14 +32,19 @@ async def start_run(services: Services, record: ContainerRecord) -> None:
 
 
 async def stop_run(services: Services, record: ContainerRecord, timeout: float) -> None:
-    """End the run, if there is one, and take note of it. The record's lock is held."""
+    """End the run, if there is one, and take note of it. The record's lock is held.
+
+    Whatever the looks find, nothing is started again by itself after this.
+    """
     seen = await services.supervisor.look(record)
+    services.recovery.cancel(record)
     if not seen.state.alive:
         return
     # Noted before the engine is asked: whatever the exit code will be, it was no crash.
     record.asked_run = seen.started_at
     await services.backend.stop(record.id, timeout)
     await services.supervisor.look(record)
+    services.recovery.cancel(record)
 
 
 def patience(record: ContainerRecord, timeout: float | None) -> float:
@@ -90,7 +96,7 @@ async def delete_container(
     except BaseException:
         services.supervisor.not_removed(record)
         raise
-    services.registry.drop(record)
     await services.channels.close(record, remove=True)
+    services.registry.drop(record)
     services.reporter.note(record, "container_deleted", f"Container {record.name} deleted")
     return answer

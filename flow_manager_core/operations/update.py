@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 from anyio import to_thread
 
 from flow_manager_core.code import pack_code
@@ -20,6 +21,9 @@ from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.requests import UpdateContainer
 from flow_manager_core.services import Services
 from flow_manager_core.turns import Turn
+
+#: Seconds that the way back may take when the manager is closing.
+WAY_BACK = 5.0
 
 
 async def update_container(
@@ -92,57 +96,62 @@ class _Exchange:
         await stop_run(self._services, self._record, self._record.terms.stop_timeout)
         try:
             await self._store.read_code(self._record.id, self._old)
-        except FlowManagerError as error:
-            await self._start_old(error)
+        except FlowManagerError:
+            await self._start_old()
             raise
         try:
             await self._store.write_code(self._record.id, self._new)
             await self._start_and_prove()
-        except FlowManagerError as error:
-            await self._put_back(error)
+        except Exception as error:  # noqa: BLE001  # whatever it was, the old code comes back
+            await self._put_back(_told(error))
+        except BaseException:
+            with anyio.move_on_after(WAY_BACK, shield=True):
+                await self._put_back("the manager is shutting down")
+            raise
 
     async def _start_and_prove(self) -> None:
         if not self._ran:
             return
-        await start_run(self._services, self._record)
         settings, record = self._services.settings, self._record
+        before = record.channel.connections if record.channel else 0
+        await start_run(self._services, record)
         if self._talked:
-            settled = await record.wait_for(
-                lambda: record.connected or not record.state.alive, settings.reconnect_timeout
+            await record.wait_for(
+                lambda: self._back(before) or not record.state.alive, settings.reconnect_timeout
             )
-            if not settled:
-                raise EngineError(
-                    f"it did not open its channel within {settings.reconnect_timeout:g} s"
-                )
         else:
             await record.wait_for(lambda: not record.state.alive, settings.proof_of_life)
         if not record.state.alive:
-            code = record.made().exit_code
-            raise EngineError(f"it ended with exit code {code}")
-
-    async def _put_back(self, error: FlowManagerError) -> None:
-        await stop_run(self._services, self._record, self._record.terms.stop_timeout)
-        try:
-            await self._store.write_code(self._record.id, self._old)
-        except FlowManagerError as second:
+            raise EngineError(f"it ended with exit code {record.made().exit_code}")
+        if self._talked and not self._back(before):
             raise EngineError(
-                f"The new code did not come to life ({error.message}), and the old code could not"
-                f" be put back ({second.message})"
+                f"it did not open its channel within {settings.reconnect_timeout:g} s"
+            )
+
+    def _back(self, before: int) -> bool:
+        channel = self._record.channel
+        return channel is not None and channel.connected and channel.connections > before
+
+    async def _put_back(self, reason: str) -> None:
+        try:
+            await stop_run(self._services, self._record, self._record.terms.stop_timeout)
+            await self._store.write_code(self._record.id, self._old)
+            await self._start_old()
+        except FlowManagerError as error:
+            raise EngineError(
+                f"The new code did not come to life ({reason}), and the old code could not be put"
+                f" back and started ({error.message})"
             ) from error
-        await self._start_old(error)
         now = "and runs again" if self._ran else "and the container is stopped as before"
         raise EngineError(
-            f"The new code did not come to life ({error.message}); the old code was put back {now}",
+            f"The new code did not come to life ({reason}); the old code was put back {now}",
             hint="Check the new code, for example with get_container_logs, and update again",
-        ) from error
+        )
 
-    async def _start_old(self, error: FlowManagerError) -> None:
-        if not self._ran:
-            return
-        try:
+    async def _start_old(self) -> None:
+        if self._ran:
             await start_run(self._services, self._record)
-        except FlowManagerError as second:
-            raise EngineError(
-                f"The update failed ({error.message}), and the old code could not be started"
-                f" again ({second.message})"
-            ) from error
+
+
+def _told(error: Exception) -> str:
+    return error.message if isinstance(error, FlowManagerError) else type(error).__name__

@@ -13,7 +13,7 @@ its own, by name::
         return 0
 
     async with MemoryEngine({"echo": echo, **SCRIPTED}).opened() as engine:
-        manager = FlowManager(..., providers=[memory_provider(engine)])
+        manager = FlowManager(..., backend=memory_provider(engine))
 
 A program runs until it returns its exit code, raises (code 1, the traceback on stderr), or is
 cancelled by a signal (code 128 and the signal's number); `MemoryFlow.catch_terminate` makes it

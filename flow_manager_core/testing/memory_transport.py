@@ -4,7 +4,7 @@ Programs and manager share a `MemoryNetwork`, which outlives the manager's lives
 system does::
 
     network = MemoryNetwork()
-    manager = FlowManager(..., providers=[memory_transport_provider(network)])
+    manager = FlowManager(..., transport=memory_transport_provider(network))
 
     async def program(flow: MemoryFlow) -> int:
         async with await network.connect(flow.environment) as stream:

@@ -66,3 +66,28 @@ async def test_nothing_is_wanted_where_nobody_listens() -> None:
     with bus.subscribe():
         assert bus.wanted
     assert not bus.wanted
+
+
+async def test_all_flows_that_were_held_back_go_on_together() -> None:
+    bus = EventBus()
+    with bus.subscribe() as subscription, anyio.fail_after(2):
+        bus.publish(*[event(n) for n in range(3000)])
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(bus.relief)
+            await anyio.wait_all_tasks_blocked()
+            for _ in range(1000):
+                await anext(subscription)
+
+
+async def test_who_stays_far_behind_is_cut_off_and_holds_nobody_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("flow_manager_core.bus.PATIENCE", 0.05)
+    bus = EventBus()
+    with bus.subscribe() as subscription, anyio.fail_after(5):
+        bus.publish(*[event(n) for n in range(3000)])
+        await bus.relief()
+        assert not bus.crowded
+        with pytest.raises(EventsLost):
+            await anext(subscription)

@@ -286,3 +286,14 @@ async def test_two_questions_of_one_id_do_not_mix() -> None:
                 await b.channel.ask(Message("q", id="same"), 5, lambda _m: None)
             await flow.send(command="result", reply_to="same")
         await flow.stream.aclose()
+
+
+async def test_what_a_flow_said_before_it_went_is_heard_though_it_cannot_be_answered() -> None:
+    async with bench() as b:
+        flow = await b.connect()
+        await flow.raw(b"bad")
+        for number in range(300):
+            await flow.send(command="last words", data=number)
+        await flow.stream.aclose()
+        await until(lambda: not b.channel.connected)
+        assert [m.data for m in b.listener.messages] == list(range(300))

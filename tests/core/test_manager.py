@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
+from attrs import evolve
 
 from flow_manager_core import FlowManager, FlowManagerError, PluginHost, Settings
 from flow_manager_core.errors import ConfigurationError, EngineUnavailable, ImageNotFound
@@ -76,6 +77,12 @@ class House:
         with anyio.fail_after(10):
             while not condition():
                 await anyio.sleep(0.001)
+
+    def kill(self) -> None:
+        """Kill the only container's run from outside."""
+        (boxes,) = self.engine.boxes.values()
+        (box,) = boxes.values()
+        self.engine.kill(box, 9)
 
     def names(self, *wanted: str) -> list[str]:
         return [event.name for event in self.told if event.name in wanted]
@@ -160,8 +167,8 @@ async def test_a_crash_loop_is_restarted_as_the_policy_says_and_then_given_up() 
         key = await h.create("exit", "4", restart={"policy": "on-crash"})
         await h.until(lambda: h.names("recovery_gave_up"))
         assert len(h.names("container_crashed")) == 4
-        assert h.names("recovery_scheduled", "container_recovered", "recovery_gave_up") == [
-            *["recovery_scheduled", "container_recovered"] * 3,
+        assert h.names("recovery_scheduled", "recovery_gave_up") == [
+            *["recovery_scheduled"] * 3,
             "recovery_gave_up",
         ]
         status = await h.ask("get_container_status", container_id=key)
@@ -401,3 +408,58 @@ async def test_a_backend_that_breaks_its_word_does_not_end_the_manager() -> None
         with anyio.fail_after(5):
             assert (await h.ask("list_containers"))["count"] == 1
         await h.ask("delete_container", container_id=key)
+
+
+async def test_a_caller_that_gives_up_costs_nobody_the_crash_it_found() -> None:
+    async with house(reconcile_interval=3600) as h:
+        gate = anyio.Event()
+        backend = h.manager._services.backend  # type: ignore[union-attr]
+        read_logs = backend.logs
+
+        async def slow_logs(*args: Any, **options: Any) -> Any:
+            gate.set()
+            await anyio.sleep(0.1)
+            return await read_logs(*args, **options)
+
+        backend.logs = slow_logs  # type: ignore[method-assign]
+        key = await h.create("exit", "1", "0.05", restart={"policy": "always"})
+        with anyio.move_on_after(0.15):
+            while True:
+                await h.ask("get_container_status", container_id=key)
+        await h.until(lambda: h.names("container_crashed") and h.names("recovery_scheduled"))
+        await h.ask("delete_container", container_id=key)
+
+
+async def test_a_stop_that_finds_a_crash_is_not_undone_by_recovery() -> None:
+    async with house(reconcile_interval=3600) as h:
+        key = await h.create("run", "1", restart={"policy": "always"})
+        record = h.manager._services.registry.find(key)  # type: ignore[union-attr]
+        async with anyio.create_task_group() as group:
+            async with record.look_lock:
+                h.kill()
+                group.start_soon(lambda: h.ask("stop_container", container_id=key))
+                await anyio.wait_all_tasks_blocked()
+        assert not h.manager._services.recovery._pending  # type: ignore[union-attr]
+        assert not record.state.alive
+
+
+async def test_a_stop_that_failed_does_not_excuse_a_later_crash() -> None:
+    async with house() as h:
+        key = await h.create("run", "5")
+        h.engine.faults["stop"] = EngineUnavailable("The engine does not answer")
+        with pytest.raises(EngineUnavailable):
+            await h.ask("stop_container", container_id=key)
+        del h.engine.faults["stop"]
+        await h.ask("start_container", container_id=key)
+        h.kill()
+        await h.until(lambda: h.names("container_crashed"))
+
+
+async def test_an_error_format_that_fails_still_leaves_an_answer() -> None:
+    def broken(_error: FlowManagerError, _at: Any) -> Any:
+        raise ZeroDivisionError
+
+    async with house() as h:
+        h.manager._chosen = evolve(h.manager._chosen, error_format=broken)  # type: ignore[misc,type-var]
+        answer = await h.manager.session(Client("test", "1")).answer("start_container", {})
+        assert answer.body["error_type"] == "validation_error"

@@ -172,11 +172,11 @@ async def test_code_does_not_go_where_the_image_keeps_a_volume(
 ) -> None:
     name = f"flow-manager-test/{shop.core.instance}:1"
     base = sdk.create_container_from_config({"Image": shop.image})["Id"]
-    sdk.commit(base, *name.split(":"), changes="VOLUME /work/data\nWORKDIR /work")
+    sdk.commit(base, *name.split(":"), changes="VOLUME /srv/app/data\nWORKDIR /srv/app")
     try:
         plan = evolve(shop.plan("a", code_path="/code"))
         plan = evolve(plan, spec=evolve(plan.spec, image=name))
-        with pytest.raises(InvalidRequest, match="/work"):
+        with pytest.raises(InvalidRequest, match="/srv/app"):
             await backend.create(plan)
         assert not await backend.list()
     finally:

@@ -11,6 +11,7 @@ from flow_manager_core.models import Container, Message
 from flow_manager_core.registry import ContainerRecord, Registry
 from flow_manager_core.reporter import ChannelReporter, ErrorBody, Reporter
 from flow_manager_core.terms import NAME, read_terms
+from flow_manager_core.trace import for_nobody
 
 
 class Channels:
@@ -40,7 +41,8 @@ class Channels:
         channel = Channel(listener, self._frame_limit, self._error_frame)
         if seen_before:
             channel.assume_seen()
-        record.endpoint = await self._transport.open(record.name, channel.serve)
+        with for_nobody():
+            record.endpoint = await self._transport.open(record.name, channel.serve)
         record.channel = channel
 
     async def close(self, record: ContainerRecord, *, remove: bool) -> None:
@@ -83,6 +85,7 @@ class Adopter:
         # Before its flow can connect: what is told of that names the container.
         self._registry.admit(record, container)
         record.state = shown_state(container, asked=False)
+        record.wanted_up = record.state.alive
         try:
             await self._channels.open(record, seen_before=container.state.alive)
         except BaseException:

@@ -42,6 +42,7 @@ MemoryBytes = NewType("MemoryBytes", int)
 CpuCount = NewType("CpuCount", float)
 PositiveCount = NewType("PositiveCount", int)
 PortNumber = NewType("PortNumber", int)
+MessageCommand = NewType("MessageCommand", str)
 JsonValue = NewType("JsonValue", object)
 
 #: What the manager sets itself; a client cannot.
@@ -246,5 +247,6 @@ CHECKS: Mapping[Any, Callable[[object], Any]] = {
     CpuCount: lambda v: number(v, least=0.001, most=1024),
     PositiveCount: lambda v: integer(v, least=1, most=10_000_000),
     PortNumber: lambda v: integer(v, least=1, most=65535),
+    MessageCommand: lambda v: text(v, least=1, most=1024),
     JsonValue: json_value,
 }

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from flow_manager_core.errors import ConfigurationError
 from flow_manager_core.log import ROOT
+from flow_manager_core.models import Fault
 from flow_manager_core.settings import AUTO, LogFormat, Settings
 from flow_manager_core.wire import timestamp
 
@@ -54,22 +56,28 @@ def log_path(settings: Settings) -> Path | None:
     return Path("flow-manager.log") if os.access(".", os.W_OK) else None
 
 
+def _file_handler(path: Path) -> logging.Handler:
+    try:
+        return logging.handlers.RotatingFileHandler(
+            path, maxBytes=FILE_SIZE, backupCount=FILES, encoding="utf-8"
+        )
+    except OSError as error:
+        told = f"{path} cannot be written: {error.strerror}"
+        raise ConfigurationError([Fault("log_file", told)]) from None
+
+
 @contextmanager
 def logging_to(settings: Settings) -> Iterator[None]:
     """Send the log to standard error and the log file, until the context ends.
 
     Raises:
-        OSError: the log file cannot be written.
+        ConfigurationError: the log file cannot be written.
     """
     logger = logging.getLogger(ROOT)
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     path = log_path(settings)
     if path is not None:
-        handlers.append(
-            logging.handlers.RotatingFileHandler(
-                path, maxBytes=FILE_SIZE, backupCount=FILES, encoding="utf-8"
-            )
-        )
+        handlers.append(_file_handler(path))
     formatter = JsonFormatter() if settings.log_format is LogFormat.JSON else ConsoleFormatter()
     before = logger.level
     logger.setLevel(settings.log_level)

@@ -20,6 +20,7 @@ from flow_manager_core.log import get_log
 from flow_manager_core.models import GiveUp, Restart, RestartMode
 from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.reporter import Reporter
+from flow_manager_core.trace import for_nobody
 
 #: Restarts that are carried out at the same time: many crash loops must not starve the engine.
 RESTARTS = 4
@@ -71,7 +72,8 @@ class Recoverer:
             pending.again = True
             return
         pending = self._pending[record] = _Pending()
-        self._group.start_soon(self._recover, record, pending)
+        with for_nobody():
+            self._group.start_soon(self._recover, record, pending)
 
     def cancel(self, record: ContainerRecord) -> None:
         """Forget a restart that waits: somebody took the container in hand."""

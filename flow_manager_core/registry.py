@@ -40,6 +40,8 @@ class ContainerRecord:
         self.asked_run: datetime | None = None
         #: When the engine last told of a signal or a stop from outside (its clock), and which.
         self.outside_stop: tuple[float, int | None] = (0.0, None)
+        #: Whether somebody wants it to run; a crash does not change that.
+        self.wanted_up = False
         #: An operation exchanges its code, or removes it, and draws the conclusions itself.
         self.updating = False
         self.deleting = False

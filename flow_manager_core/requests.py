@@ -19,6 +19,7 @@ from flow_manager_core.fields import (
     LabelFilter,
     Labels,
     MemoryBytes,
+    MessageCommand,
     NetworkName,
     PortNumber,
     Ports,
@@ -189,7 +190,7 @@ class DeleteContainer(ContainerRequest):
 class MessageField:
     """The field ``message`` of a send."""
 
-    command: str
+    command: MessageCommand
     data: JsonValue | None = None
     id: RequestId | None = None
     reply_to: RequestId | None = None

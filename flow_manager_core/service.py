@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -74,7 +76,20 @@ def run(
         for fault in sorted(faults, key=lambda fault: fault.field):
             print(f"flow-manager: {fault.field}: {fault.message}", file=sys.stderr)
         return CONFIGURATION_EXIT
+    _leave_threads_behind()
     return 0
+
+
+def _leave_threads_behind() -> None:
+    """End the process although a worker thread still waits for an engine that hangs.
+
+    A thread cannot be cancelled, and the interpreter would wait for it; everything else is done.
+    """
+    threads = [t for t in threading.enumerate() if t is not threading.current_thread()]
+    if any(thread.is_alive() and not thread.daemon for thread in threads):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _run(

@@ -22,6 +22,7 @@ from flow_manager_core.log import get_log
 from flow_manager_core.models import Container, ContainerState, EngineEvent, EngineEventKind
 from flow_manager_core.registry import ContainerRecord, Registry
 from flow_manager_core.reporter import Reporter
+from flow_manager_core.trace import for_nobody
 
 #: Signals that ask a program to end, however it does so; another one must itself have ended it.
 POLITE = frozenset({SIGTERM, SIGINT, SIGQUIT})
@@ -174,7 +175,8 @@ class Supervisor:
         self._dirty.add(record)
         if self._group is not None and record not in self._looking:
             self._looking.add(record)
-            self._group.start_soon(self._look_while_dirty, record)
+            with for_nobody():
+                self._group.start_soon(self._look_while_dirty, record)
 
     async def _look_while_dirty(self, record: ContainerRecord) -> None:
         try:

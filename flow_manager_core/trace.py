@@ -25,6 +25,19 @@ def tracing(request_id: str | None) -> Iterator[None]:
         _request_id.reset(token)
 
 
+@contextmanager
+def for_nobody() -> Iterator[None]:
+    """Start what outlives the request: its tasks must not go on in the request's name."""
+    token = _request_id.set(None)
+    bound = structlog.contextvars.get_contextvars()
+    structlog.contextvars.unbind_contextvars("request_id")
+    try:
+        yield
+    finally:
+        _request_id.reset(token)
+        structlog.contextvars.bind_contextvars(**bound)
+
+
 def current_request() -> str | None:
     """The id of the request that this task works for."""
     return _request_id.get()

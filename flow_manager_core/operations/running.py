@@ -23,6 +23,7 @@ async def start_run(services: Services, record: ContainerRecord) -> None:
         EngineError: the start failed; the container's state is as before.
     """
     record.asked_run = None
+    record.wanted_up = True
     try:
         await services.backend.start(record.made().id)
     except FlowManagerError:
@@ -66,6 +67,7 @@ async def stop_container(
     services: Services, record: ContainerRecord, request: StopContainer, _turn: Turn
 ) -> dict[str, Any]:
     """Stop a container; one that does not run is left as it is."""
+    record.wanted_up = False
     await stop_run(services, record, patience(record, request.timeout))
     services.reporter.note(record, "container_stopped", f"Container {record.name} stopped")
     return {"container_id": record.short_id, "status": "stopped"}

@@ -14,7 +14,7 @@ from anyio import to_thread
 from flow_manager_core.code import pack_code
 from flow_manager_core.contracts import CodeStore
 from flow_manager_core.errors import EngineError, FlowManagerError, InvalidRequest
-from flow_manager_core.models import Fault
+from flow_manager_core.models import ContainerState, Fault
 from flow_manager_core.operations.running import start_run, stop_run
 from flow_manager_core.paths import code_path_faults
 from flow_manager_core.registry import ContainerRecord
@@ -88,8 +88,10 @@ class _Exchange:
         self._store = store
         self._new = new
         self._old = old
-        self._ran = record.state.alive
-        self._talked = record.connected
+        # One that crashed and waits for its restart is to run, and its new code to prove itself.
+        crashed = record.wanted_up and record.state is ContainerState.EXITED
+        self._ran = record.state.alive or crashed
+        self._talked = record.connected or (crashed and self._connections() > 0)
 
     async def run(self) -> None:
         """Exchange, or leave things as they were and say why."""
@@ -113,7 +115,7 @@ class _Exchange:
         if not self._ran:
             return
         settings, record = self._services.settings, self._record
-        before = record.channel.connections if record.channel else 0
+        before = self._connections()
         await start_run(self._services, record)
         if self._talked:
             await record.wait_for(
@@ -128,9 +130,11 @@ class _Exchange:
                 f"it did not open its channel within {settings.reconnect_timeout:g} s"
             )
 
+    def _connections(self) -> int:
+        return self._record.channel.connections if self._record.channel else 0
+
     def _back(self, before: int) -> bool:
-        channel = self._record.channel
-        return channel is not None and channel.connected and channel.connections > before
+        return self._record.connected and self._connections() > before
 
     async def _put_back(self, reason: str) -> None:
         try:

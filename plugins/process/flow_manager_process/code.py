@@ -13,7 +13,8 @@ import tarfile
 from pathlib import Path
 from typing import IO
 
-from flow_manager_core.errors import EngineError
+from flow_manager_core.errors import EngineError, InvalidRequest
+from flow_manager_core.models import Fault
 from flow_manager_process.store import CODE, NEW_CODE, OLD_CODE, mend_code, remove_tree
 
 
@@ -21,7 +22,8 @@ def replace_code(folder: Path, archive: Path) -> None:
     """Replace a container's code folder by an archive's content; the old one stays until then.
 
     Raises:
-        EngineError: the archive cannot be read, or holds a name or kind that is not allowed.
+        EngineError: the archive cannot be read, or holds a kind that is not allowed.
+        InvalidRequest: a name or link leads out of the folder.
     """
     fresh = folder / NEW_CODE
     remove_tree(fresh)
@@ -76,11 +78,11 @@ def _inside(name: str) -> str:
     """Bring a name into its plain form.
 
     Raises:
-        EngineError: it is absolute or leads out of the folder.
+        InvalidRequest: it is absolute or leads out of the folder.
     """
     plain = posixpath.normpath(name)
     if plain.startswith(("/", "../")) or plain == ".." or "\0" in plain:
-        raise EngineError(f"The code archive leads out of its folder: {name!r}")
+        raise InvalidRequest([Fault("code_path", f"{name!r} leads out of the folder")])
     return plain
 
 

@@ -139,10 +139,12 @@ class Supervision:
         try:
             await live.keeper_gone()
             with anyio.CancelScope(shield=True):
-                await self._settle(entry, live.record)
+                try:
+                    await self._settle(entry, live.record)
+                finally:
+                    live.ended.set()
         finally:
             live.close()
-            live.ended.set()
 
     async def _settle(self, entry: Entry, run: RunRecord) -> None:
         """Learn how a run ended, and tell it."""

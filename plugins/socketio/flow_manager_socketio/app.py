@@ -24,7 +24,7 @@ from flow_manager_socketio.http import http_routes
 from flow_manager_socketio.line import LINE, Address, Line, Lines, Receive, Scope, Send
 from flow_manager_socketio.namespace import RequestLimits, Requests
 from flow_manager_socketio.polling import post_packets
-from flow_manager_socketio.queues import ClientQueue, QueueLimits
+from flow_manager_socketio.queues import ClientQueue, Crowd, QueueLimits
 from flow_manager_socketio.relay import Relay
 from flow_manager_socketio.responses import respond
 from flow_manager_socketio.settings import SocketIOSettings
@@ -72,6 +72,7 @@ class SocketIOApp:
         self._engine_tasks = OwnedTasks(self._log)
         limits = RequestLimits(chosen.requests_in_flight)
         self._requests = Requests(gateway, Access(core), limits, self._log)
+        self._crowd = Crowd()
         self._server = self._make_server(chosen)
         self._doorkeeper = Doorkeeper(
             self._server, self._lines, gateway, chosen.connect_timeout, self._log
@@ -84,6 +85,7 @@ class SocketIOApp:
             tasks=self._engine_tasks,
             limits=QueueLimits(settings.client_queue, settings.client_queue_bytes),
             on_overflow=self._too_slow,
+            crowd=self._crowd,
         )
         server = SocketServer(
             settings=settings,
@@ -153,6 +155,7 @@ class SocketIOApp:
     async def _emit(self, event: str, body: orjson.Fragment, rooms: Sequence[str]) -> None:
         if self._requests.client_count:
             await self._server.emit(event, body, to=list(rooms))
+            await self._crowd.catch_up()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI's entry point."""

@@ -15,7 +15,7 @@ from engineio.exceptions import SocketIsClosedError
 from flow_manager_core.log import Log
 from flow_manager_socketio.line import LINE, Lines
 from flow_manager_socketio.packets import MalformedPacket, TextPacket
-from flow_manager_socketio.queues import ClientQueue, QueueLimits
+from flow_manager_socketio.queues import ClientQueue, Crowd, QueueLimits
 from flow_manager_socketio.settings import SocketIOSettings
 from flow_manager_socketio.tasks import OwnedTasks
 from flow_manager_socketio.wirelog import WireLog
@@ -30,6 +30,7 @@ class EngineParts:
     tasks: OwnedTasks
     limits: QueueLimits
     on_overflow: Callable[[ClientQueue], None]
+    crowd: Crowd
 
 
 class Engine(engineio.AsyncServer):  # type: ignore[misc]  # python-engineio has no types
@@ -47,7 +48,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # python-engineio has
 
     def create_queue(self, *_args: Any, **_kwargs: Any) -> ClientQueue:
         """Make the queue of one client."""
-        return ClientQueue(self._parts.limits, self._parts.on_overflow)
+        return ClientQueue(self._parts.limits, self._parts.on_overflow, self._parts.crowd)
 
     def session_of(self, queue: ClientQueue) -> str | None:
         """Find the session that a queue belongs to."""

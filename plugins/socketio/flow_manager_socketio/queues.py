@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
+
+#: Seconds without a read after which a client is no longer waited for, and between two looks.
+_STALLED, _GLANCE = 0.1, 0.002
 
 
 @frozen
@@ -17,16 +21,47 @@ class QueueLimits:
     size: int
 
 
+class Crowd:
+    """The clients that lag behind, so that whoever sends to all can let them catch up."""
+
+    def __init__(self) -> None:
+        self._lagging: set[ClientQueue] = set()
+
+    def note(self, queue: ClientQueue) -> None:
+        """A queue has grown or shrunk."""
+        if queue.lags:
+            self._lagging.add(queue)
+        else:
+            self._lagging.discard(queue)
+
+    def leave(self, queue: ClientQueue) -> None:
+        """A queue is gone."""
+        self._lagging.discard(queue)
+
+    async def catch_up(self) -> None:
+        """Wait for those that lag, as long as they read; one that does not is not waited for."""
+        while any(queue.reads for queue in self._lagging):  # noqa: ASYNC110  # many make it true
+            await asyncio.sleep(_GLANCE)
+
+
 class ClientQueue(asyncio.Queue[Any]):
     """Counts packets and characters as they come and go.
 
     Args:
         limits: checked before a packet is put, so that one large packet always may.
         on_overflow: called once, with the queue, when there is too much.
+        crowd: told when the queue lags.
     """
 
-    def __init__(self, limits: QueueLimits, on_overflow: Callable[[ClientQueue], None]) -> None:
+    def __init__(
+        self,
+        limits: QueueLimits,
+        on_overflow: Callable[[ClientQueue], None],
+        crowd: Crowd,
+    ) -> None:
         super().__init__()
+        self._crowd = crowd
+        self._last_read = 0.0
         self._limits = limits
         self._on_overflow = on_overflow
         self._size = 0
@@ -38,11 +73,25 @@ class ClientQueue(asyncio.Queue[Any]):
             self._on_overflow(self)
         self._size += _size_of(item)
         super()._put(item)
+        if self.lags:
+            self._crowd.note(self)
 
     def _get(self) -> Any:
         item = super()._get()
         self._size -= _size_of(item)
+        self._last_read = time.monotonic()
+        self._crowd.note(self)
         return item
+
+    @property
+    def lags(self) -> bool:
+        """Whether it is half full."""
+        return self.qsize() * 2 >= self._limits.packets or self._size * 2 > self._limits.size
+
+    @property
+    def reads(self) -> bool:
+        """Whether its client has taken something a moment ago."""
+        return time.monotonic() - self._last_read < _STALLED
 
     def _is_full(self) -> bool:
         return self.qsize() >= self._limits.packets or self._size > self._limits.size
@@ -52,6 +101,7 @@ class ClientQueue(asyncio.Queue[Any]):
         while not self.empty():
             self.get_nowait()
             self.task_done()
+        self._crowd.leave(self)
 
 
 def _size_of(packet: Any) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
+import anyio.lowlevel
 import orjson
 from anyio.abc import TaskStatus
 
@@ -40,6 +41,8 @@ class Relay:
                     task_status = anyio.TASK_STATUS_IGNORED
                     async for event in events:
                         await self._tell(event)
+                        # Queueing waits for nobody: without this, clients would get no turn.
+                        await anyio.lowlevel.checkpoint()
                 return
             except FlowManagerError as error:
                 self._log.error("Events lost", error=error.message)

@@ -115,7 +115,7 @@ class Recoverer:
 
     async def _started(self, record: ContainerRecord, verdict: Restart, pending: _Pending) -> bool:
         """Start it, unless somebody was faster; false: the engine is away."""
-        async with self._limiter, record.lock:
+        async with record.lock, self._limiter:
             if record.gone or record.state.alive:
                 return True
             pending.starting = True

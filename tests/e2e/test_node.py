@@ -39,15 +39,18 @@ def test_the_example_of_the_guide_for_clients(
 ) -> None:
     from tests.docs.test_examples import example
 
-    if service.backend == "docker":
-        pytest.skip("the example's flow needs the SDK, which this image does not have")
     folder = service.root / "js"
     folder.mkdir(exist_ok=True)
     (folder / "flow.py").write_text(example("flows.md", "without_sdk.py"))
     script = CACHE / "example.mjs"
     script.write_text(example("clients.md", "life.mjs"))
     payload = json.dumps(
-        {"image": "python", "command": ["flow.py"], "code_path": str(folder), "start": True}
+        {
+            "image": service.image,
+            "command": service.command("flow.py"),
+            "code_path": str(folder),
+            "start": True,
+        }
     )
     done = subprocess.run(
         [node_client.node, script.name, service.url, service.token, payload],

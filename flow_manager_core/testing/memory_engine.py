@@ -18,7 +18,7 @@ import anyio
 from anyio.abc import TaskGroup
 from attrs import define, evolve, field, frozen
 
-from flow_manager_core.errors import EngineError, FlowManagerError
+from flow_manager_core.errors import EngineError
 from flow_manager_core.events import now
 from flow_manager_core.models import (
     Container,
@@ -109,7 +109,7 @@ class MemoryEngine:
         self.programs = dict(programs)
         self.boxes: dict[str, dict[str, Box]] = {}
         #: Errors that backends' methods raise, by the method's name, for as long as they are here.
-        self.faults: dict[str, FlowManagerError] = {}
+        self.faults: dict[str, Exception] = {}
         self._names: set[str] = set()
         self._fans: dict[str, EventFan] = {}
         self._tasks: TaskGroup | None = None

@@ -398,12 +398,14 @@ async def test_a_delete_that_fails_leaves_a_container_that_can_be_deleted() -> N
         assert (await h.ask("list_containers"))["count"] == 0
 
 
-async def test_a_backend_that_breaks_its_word_does_not_end_the_manager() -> None:
+async def test_a_backend_that_breaks_its_word_does_not_end_the_manager(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with house() as h:
         key = await h.create("exit", "1", restart={"policy": "always"})
         for method in ("list", "inspect", "logs", "start"):
             h.engine.faults[method] = RuntimeError("a bug")
-        await anyio.sleep(0.2)
+        await h.until(lambda: "failed in a way that it must not" in caplog.text)
         h.engine.faults.clear()
         with anyio.fail_after(5):
             assert (await h.ask("list_containers"))["count"] == 1

@@ -1,7 +1,7 @@
 """The seams: what a provider must do, and what it may count on.
 
 A class with several methods is an ABC; a part that does one thing is a `Protocol`. A backend's
-optional abilities (`ImagePuller`, `CodeStore`, `ResourceMeter`) are small interfaces of their own:
+optional abilities (`EventMemory`, `ImagePuller`, `CodeStore`, `ResourceMeter`) are small interfaces of their own:
 a backend that has one inherits from it as well.
 
 Every method that talks to something outside carries a deadline of its own, raises only
@@ -56,7 +56,10 @@ class ContainerBackend(ABC):
 
     @abstractmethod
     async def ping(self) -> EngineInfo:
-        """Ask the engine whether it is there.
+        """Ask the engine whether it is there, and which life of it this is.
+
+        Asks over a connection of its own, so that an engine that is closing, and takes no more
+        of them, is seen to be away; other calls, however slow, do not hold it up.
 
         Raises:
             EngineUnavailable: it does not answer, or not in time.
@@ -73,7 +76,8 @@ class ContainerBackend(ABC):
         Raises:
             ImageNotFound: the engine does not have the image.
             EngineError: the name is in use, or the engine refuses.
-            EngineUnavailable: no answer in time; the container may or may not exist.
+            EngineUnavailable: no answer; unless its `unsent` is true, the container may exist, or
+                come to exist.
         """
 
     @abstractmethod
@@ -129,6 +133,14 @@ class ContainerBackend(ABC):
         The iterator ends, or raises `EngineError`, when events may have been lost; the caller
         watches again and compares. Within one container the order is the engine's.
         """
+
+
+class EventMemory(ABC):
+    """A backend whose engine remembers its latest events."""
+
+    @abstractmethod
+    async def recall(self) -> Sequence[EngineEvent]:
+        """Tell what the engine remembers of this instance's containers, oldest first."""
 
 
 class ImagePuller(ABC):

@@ -67,9 +67,17 @@ class EngineError(FlowManagerError):
 
 
 class EngineUnavailable(EngineError):
-    """The engine does not answer, or not in time: nothing is known of the call's outcome."""
+    """The engine does not answer, or not in time.
+
+    Args:
+        unsent: the engine certainly never got the call; otherwise nothing is known of its outcome.
+    """
 
     default_retryable = True
+
+    def __init__(self, message: str, *, unsent: bool = False, **rest: Any) -> None:
+        super().__init__(message, **rest)
+        self.unsent = unsent
 
 
 class ChannelError(FlowManagerError):

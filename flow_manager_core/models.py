@@ -113,10 +113,24 @@ class Resources:
 
 @frozen
 class RestartPolicy:
-    """When to restart, and how often at most (``None``: as the provider's settings say)."""
+    """When to restart, and how patiently; ``None``: as the provider's settings say.
+
+    Args:
+        max_attempts: restarts in a row.
+        first_delay: seconds before the first restart.
+        factor: by which each further delay grows.
+        max_delay: seconds that no delay exceeds.
+        jitter: share of a delay, 0 to 1, that chance may take off.
+        stable_after: seconds after which a run counts as stable and earlier ends are forgotten.
+    """
 
     policy: RestartMode = RestartMode.NEVER
     max_attempts: int | None = None
+    first_delay: float | None = None
+    factor: float | None = None
+    max_delay: float | None = None
+    jitter: float | None = None
+    stable_after: float | None = None
 
 
 @frozen
@@ -256,11 +270,23 @@ class EngineEvent:
 
 @frozen
 class EngineInfo:
-    """The engine behind a backend, as shown to operators."""
+    """The engine behind a backend.
+
+    Args:
+        details: more for operators.
+        life: names the engine's present life; another one after it, or its host, was restarted.
+            Empty when that cannot be told.
+        since: when this life began to take requests, by the engine's clock; what ended runs
+            before it was the engine itself. ``None`` when that cannot be told.
+        keeps_flows: whether runs outlive the engine's own restart.
+    """
 
     name: str
     version: str
     details: Mapping[str, Any] = field(factory=dict)
+    life: str = ""
+    since: datetime | None = None
+    keeps_flows: bool = True
 
 
 @frozen

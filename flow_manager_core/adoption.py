@@ -1,16 +1,23 @@
-"""Gives records their channels, and takes in containers that an earlier life has made."""
+"""Gives records their channels, takes in containers that an earlier life has made, clears up."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import anyio
+from attrs import evolve
+
 from flow_manager_core.channel import Channel
 from flow_manager_core.contracts import Transport
+from flow_manager_core.desired import Desired, Job
 from flow_manager_core.errors import FlowManagerError
+from flow_manager_core.ledger import Ledger, monotonic_ends
 from flow_manager_core.lifecycle import shown_state
 from flow_manager_core.log import get_log
-from flow_manager_core.models import Container, Message
+from flow_manager_core.models import Container, ContainerState, Message
 from flow_manager_core.registry import ContainerRecord, Registry
 from flow_manager_core.reporter import ChannelReporter, ErrorBody, Reporter
-from flow_manager_core.terms import NAME, read_terms
+from flow_manager_core.terms import NAME, Terms, read_terms
 from flow_manager_core.trace import for_nobody
 
 
@@ -19,16 +26,26 @@ class Channels:
 
     Args:
         frame_limit: bytes of one message's JSON.
+        heartbeat: seconds of silence after which a flow is asked for a sign of life.
         error_body: the chosen error format.
+        on_end: told when a channel went down.
     """
 
     def __init__(
-        self, transport: Transport, reporter: Reporter, frame_limit: int, error_body: ErrorBody
+        self,
+        transport: Transport,
+        reporter: Reporter,
+        frame_limit: int,
+        heartbeat: float,
+        error_body: ErrorBody,
+        on_end: Callable[[ContainerRecord], None],
     ) -> None:
         self._transport = transport
         self._reporter = reporter
         self._frame_limit = frame_limit
+        self._heartbeat = heartbeat
         self._error_body = error_body
+        self._on_end = on_end
         self._log = get_log("channel")
 
     async def open(self, record: ContainerRecord, *, seen_before: bool = False) -> None:
@@ -37,8 +54,8 @@ class Channels:
         Raises:
             ChannelError: the transport cannot.
         """
-        listener = ChannelReporter(record, self._reporter)
-        channel = Channel(listener, self._frame_limit, self._error_frame)
+        listener = ChannelReporter(record, self._reporter, self._on_end)
+        channel = Channel(listener, self._frame_limit, self._error_frame, heartbeat=self._heartbeat)
         if seen_before:
             channel.assume_seen()
         with for_nobody():
@@ -62,43 +79,101 @@ class Channels:
 
 
 class Adopter:
-    """Takes in containers that carry our label and that the registry does not know."""
+    """Takes in containers that carry our label and that the registry does not know.
 
-    def __init__(self, registry: Registry, channels: Channels) -> None:
+    Args:
+        grace: seconds of answering in which an engine may still finish a create whose outcome is
+            not known.
+    """
+
+    def __init__(
+        self, registry: Registry, channels: Channels, ledger: Ledger, grace: float
+    ) -> None:
         self._registry = registry
         self._channels = channels
+        self._ledger = ledger
+        self._grace = grace
+        self._absent_since: dict[str, float] = {}
         self._log = get_log("adoption")
 
-    async def adopt(self, container: Container) -> None:
-        """Make a record of a container, open its channel, and take its state as known.
+    async def adopt(self, container: Container) -> ContainerRecord | None:
+        """Make a record of a container, and open its channel.
 
-        Does nothing while a create of this name is under way: it will admit its container itself.
+        A run whose end nobody was told of is taken to be under way, so that the next look finds it.
+        ``None`` while a create of this name is under way: it will admit its container itself.
 
         Raises:
             ChannelError: the channel cannot be opened.
         """
         name = container.labels.get(NAME, container.name)
         if self._registry.has_name(name):
-            return
+            return None
         record = ContainerRecord(name, read_terms(container.labels))
         self._registry.reserve(record)
+        desired = self._ledger.entry_of(container, name, record.terms)
+        self._recall(record, container, desired)
         # Before its flow can connect: what is told of that names the container.
-        self._registry.admit(record, container)
-        record.state = shown_state(container, asked=False)
-        record.wanted_up = record.state.alive
+        self._registry.admit(record, record.container or container)
         try:
-            await self._channels.open(record, seen_before=container.state.alive)
+            await self._channels.open(record, seen_before=record.state.alive)
         except BaseException:
             self._registry.drop(record)
+            self._ledger.strays[desired.key] = desired
             raise
         self._log.info(
             "Container operation: adopt",
             container_id=record.short_id,
             name=name,
             state=record.state,
+            wish=desired.wish,
         )
+        return record
+
+    def _recall(self, record: ContainerRecord, container: Container, desired: Desired) -> None:
+        """Know of a container what the last life knew."""
+        record.desired = desired
+        record.uptimes, record.ends = list(desired.uptimes), monotonic_ends(desired)
+        record.engine_life = self._ledger.life
+        untold = container.state.ended and container.started_at != desired.ended_run
+        record.container = evolve(container, state=ContainerState.RUNNING) if untold else container
+        record.state = shown_state(record.container, asked=desired.ended_asked)
 
     async def release(self, record: ContainerRecord) -> None:
         """Let go of a container that is gone: its channel, its socket, its record."""
         await self._channels.close(record, remove=True)
         self._registry.drop(record)
+        await self._ledger.forget(record.desired.key)
+
+    async def sweep(self, listed: set[str]) -> None:
+        """Clear up after what the ledger knows and the engine does not have.
+
+        Args:
+            listed: the ids that it has.
+        """
+        for desired in list(self._ledger.strays.values()):
+            if desired.container_id not in listed and not self._may_come(desired):
+                await self._clear_up(desired)
+
+    def _may_come(self, desired: Desired) -> bool:
+        """Whether the engine may still make it."""
+        if desired.job is not Job.CREATE or desired.container_id:
+            return False
+        since = self._absent_since.setdefault(desired.key, anyio.current_time())
+        return anyio.current_time() - since < self._grace
+
+    async def _clear_up(self, desired: Desired) -> None:
+        """Take away the socket of a container that is no more, and its entry."""
+        if not self._registry.has_name(desired.name):
+            record = ContainerRecord(desired.name, Terms())
+            try:
+                await self._channels.open(record)
+                await self._channels.close(record, remove=True)
+            except FlowManagerError as error:
+                self._log.warning("A socket is left", name=desired.name, error=error.message)
+        self._absent_since.pop(desired.key, None)
+        await self._ledger.forget(desired.key)
+        self._log.info(
+            "Container operation: forget",
+            container_id=desired.container_id[:12],
+            name=desired.name,
+        )

@@ -58,7 +58,7 @@ def status_body(record: ContainerRecord, usage: ResourceUsage | None) -> dict[st
         "health": str(container.health),
         "uptime": round((now() - started).total_seconds(), 3) if alive and started else 0.0,
         "exit_code": None if alive else container.exit_code,
-        "restarts": record.restarts,
+        "restarts": record.desired.restarts,
         "socket_connected": record.connected,
         "last_communication": timestamp(last) if last else None,
         "resource_usage": usage_body(usage),

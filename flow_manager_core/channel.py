@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from itertools import count
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from flow_manager_core.errors import (
 )
 from flow_manager_core.events import now
 from flow_manager_core.framing import decode_message, encode_frame
+from flow_manager_core.heartbeat import Heartbeat
 from flow_manager_core.models import Message
 
 #: Bad frames that are told in one second; the others are counted.
@@ -61,6 +63,8 @@ class Channel:
     Args:
         limit: bytes of one message's JSON.
         error_frame: the body of the frame that tells a flow of a bad frame.
+        heartbeat: seconds of silence after which a flow that can answer is asked for a sign of
+            life; 0: never.
     """
 
     def __init__(
@@ -68,15 +72,21 @@ class Channel:
         listener: ChannelListener,
         limit: int,
         error_frame: Callable[[FlowManagerError], Message],
+        *,
+        heartbeat: float = 10.0,
     ) -> None:
         self._listener = listener
         self._limit = limit
         self._error_frame = error_frame
+        self._heartbeat = heartbeat
         self._connection: Connection | None = None
         self._questions: dict[str, _Question] = {}
         # Random, so that a late answer to an earlier life's question finds none of this life's.
         self._ids = (f"fm-{secrets.token_hex(4)}-{number}" for number in count(1))
         self._was_connected = False
+        #: Set once the newest connection was read to its end.
+        self._over = anyio.Event()
+        self._over.set()
         #: Connections so far.
         self.connections = 0
         self._faults = _Throttle(FAULTS_PER_SECOND)
@@ -92,25 +102,32 @@ class Channel:
         self._was_connected = True
 
     async def serve(self, stream: ByteStream) -> None:
-        """Serve one connection to its end; a `ConnectionHandler` for transports."""
-        connection = Connection(stream, self._limit, self._on_frame, self._on_fault)
-        if self._connection is not None:
-            self._connection.end("replaced by a newer connection")
-            self._lost(self._connection, "replaced by a newer connection")
-        self._connection = connection
-        self.connections += 1
-        reconnected, self._was_connected = self._was_connected, True
-        self._listener.channel_up(reconnected=reconnected)
+        """Serve one connection to its end; a `ConnectionHandler` for transports.
+
+        What the flow still said over its former connection comes before what it says over this.
+        """
+        heartbeat = Heartbeat(self._heartbeat, self._limit)
+        connection = Connection(
+            stream, self._limit, partial(self._on_frame, heartbeat), self._on_fault
+        )
+        before, over = self._over, anyio.Event()
+        self._over = over
+        self._came(connection)
         reason = "closed by the manager"
         try:
-            reason = await connection.run()
+            async with anyio.create_task_group() as group:
+                group.start_soon(heartbeat.run, connection)
+                reason = await connection.run(before)
+                group.cancel_scope.cancel()
         finally:
+            over.set()
             self._lost(connection, reason)
 
     def end(self, reason: str) -> None:
-        """End the connection, if there is one."""
+        """End the connection, if there is one; what the flow has said before is still heard."""
         if self._connection is not None:
             self._connection.end(reason)
+            self._lost(self._connection, reason)
 
     async def send(self, message: Message, timeout: float) -> None:
         """Write a message to the flow.
@@ -165,25 +182,31 @@ class Channel:
         question = self._questions[key] = _Question()
         return Message(message.command, message.data, key, message.reply_to), question
 
-    async def _on_frame(self, body: bytes) -> None:
-        try:
-            message = decode_message(body)
-        except ChannelError as error:
-            self._on_fault(error)
+    async def _on_frame(self, heartbeat: Heartbeat, body: bytes) -> None:
+        message = decode_message(body)
+        greeting = heartbeat.greeted(message)
+        question = self._questions.get(message.reply_to) if message.reply_to else None
+        if question is not None and not question.settled.is_set():
+            question.answer = message
+            question.settled.set()
+        elif greeting or heartbeat.answered(message):
             return
         self.last_communication = now()
-        question = self._questions.get(message.reply_to) if message.reply_to else None
-        if question is None or question.settled.is_set():
+        if question is None or question.answer is not message:
             await self._listener.message_arrived(message)
-            return
-        question.answer = message
-        question.settled.set()
 
-    def _on_fault(self, error: ChannelError) -> None:
-        if self._faults.allow():
-            self._listener.bad_frame(error, self._faults.take_suppressed())
-            if self._connection is not None:
-                self._connection.write_soon(encode_frame(self._error_frame(error), self._limit))
+    def _on_fault(self, error: ChannelError) -> bytes | None:
+        if not self._faults.allow():
+            return None
+        self._listener.bad_frame(error, self._faults.take_suppressed())
+        return encode_frame(self._error_frame(error), self._limit)
+
+    def _came(self, connection: Connection) -> None:
+        self.end("replaced by a newer connection")
+        self._connection = connection
+        self.connections += 1
+        reconnected, self._was_connected = self._was_connected, True
+        self._listener.channel_up(reconnected=reconnected)
 
     def _lost(self, connection: Connection, reason: str) -> None:
         if self._connection is not connection:

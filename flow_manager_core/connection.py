@@ -2,7 +2,8 @@
 
 A frame that has begun to be written is never cut: cancelling a write in its middle would lose the
 framing. One task writes; callers queue, and a caller that gives up takes its frame out again
-unless it is on its way.
+unless it is on its way. A connection that is ended from this side, or can only be read from, is
+read until nothing more is there: what the flow said before is not lost.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from anyio.abc import ByteStream
 from attrs import define, field
 
 from flow_manager_core.errors import ChannelError, ChannelTimeout, FlowNotConnected
-from flow_manager_core.framing import FrameDecoder, FramingLost
+from flow_manager_core.framing import BadFrame, FrameDecoder, FramingLost
 
 #: Frames that may wait for a flow that does not read; the next caller waits with a deadline.
 OUTBOX = 64
@@ -25,9 +26,15 @@ CHUNK = 65536
 FAIRNESS = 100
 #: Seconds for the last frames when this side closes.
 FLUSH = 0.5
+#: Looks in a row, and seconds between them, that must find nothing to be read before an ending
+#: connection counts as read out: what was sent before is there at once.
+LOOKS = 2
+LOOK = 0.02
+#: Bytes that are still read of an ending connection; the kernel keeps less of one that is over.
+LAST_WORDS = 4 * 1024 * 1024
 
 FrameHandler = Callable[[bytes], Awaitable[None]]
-FaultHandler = Callable[[ChannelError], None]
+FaultHandler = Callable[[ChannelError], bytes | None]
 
 
 @define(eq=False)
@@ -44,8 +51,9 @@ class Connection:
     Args:
         stream: owned by the caller, who closes it when `run` has returned.
         limit: bytes of a frame's body.
-        on_frame: awaited for each frame, so that a slow reader holds the flow back.
-        on_fault: told of every frame that cannot be taken.
+        on_frame: awaited for each frame, so that a slow reader holds the flow back; raises
+            `BadFrame` for one that is no message.
+        on_fault: told of every frame that cannot be taken; what it returns is sent back.
     """
 
     def __init__(
@@ -57,15 +65,29 @@ class Connection:
         self._on_fault = on_fault
         self._send, self._receive = anyio.create_memory_object_stream[_Outgoing](OUTBOX)
         self._scope = anyio.CancelScope()
+        self._writing = anyio.CancelScope()
+        self._ending = anyio.Event()
         self._reason = ""
         self._written_out = anyio.Event()
+        #: Whether the flow is being listened to now, and not held back.
+        self.reading = False
+        #: Bytes that came so far.
+        self.received = 0
+        #: When the last of them came, on the loop's clock; at first: when it was made.
+        self.heard_at = anyio.current_time()
 
-    async def run(self) -> str:
-        """Serve the connection to its end; return why it ended."""
+    async def run(self, may_read: anyio.Event) -> str:
+        """Serve the connection to its end; return why it ended.
+
+        Args:
+            may_read: set once the flow may be listened to.
+        """
         try:
             with self._scope:
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._write_frames)
+                    group.start_soon(self._read_out)
+                    await may_read.wait()
                     await self._read_frames()
                     group.cancel_scope.cancel()
         finally:
@@ -73,9 +95,11 @@ class Connection:
         return self._reason
 
     def end(self, reason: str) -> None:
-        """End the connection from this side."""
+        """End the connection from this side: write no more, and read out what was said before."""
         self._note(reason)
-        self._scope.cancel()
+        self._writing.cancel()
+        self._fail_waiting()
+        self._ending.set()
 
     async def write(self, frame: bytes, timeout: float) -> None:
         """Hand a frame to the kernel.
@@ -110,7 +134,7 @@ class Connection:
     async def _read_frames(self) -> None:
         try:
             while True:
-                await self._take(await self._stream.receive(CHUNK))
+                await self._take(await self._hear())
                 # A stream whose bytes are there already gives nobody else a turn.
                 await anyio.lowlevel.checkpoint()
         except anyio.EndOfStream:
@@ -118,20 +142,41 @@ class Connection:
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as error:
             self._note(f"connection broken: {error or type(error).__name__}")
         except FramingLost as error:
-            self._on_fault(error)
+            self._fault(error)
             self._note(f"framing lost: {error}")
             await self._flush()
+
+    async def _hear(self) -> bytes:
+        self.reading = True
+        try:
+            chunk = await self._stream.receive(CHUNK)
+        finally:
+            self.reading = False
+        self.received += len(chunk)
+        self.heard_at = anyio.current_time()
+        return chunk
 
     async def _take(self, chunk: bytes) -> None:
         for count, found in enumerate(self._decoder.feed(chunk), start=1):
             if isinstance(found, FramingLost):
                 raise found
             if isinstance(found, ChannelError):
-                self._on_fault(found)
+                self._fault(found)
             else:
-                await self._on_frame(found)
+                await self._take_frame(found)
             if count % FAIRNESS == 0:
                 await anyio.lowlevel.checkpoint()
+
+    async def _take_frame(self, body: bytes) -> None:
+        try:
+            await self._on_frame(body)
+        except BadFrame as error:
+            self._fault(error)
+
+    def _fault(self, error: ChannelError) -> None:
+        answer = self._on_fault(error)
+        if answer is not None:
+            self.write_soon(answer)
 
     async def _flush(self) -> None:
         """Give what is queued, such as the word on a lost framing, a moment to be written."""
@@ -141,17 +186,30 @@ class Connection:
 
     async def _write_frames(self) -> None:
         try:
-            async for outgoing in self._receive:
-                try:
-                    if not outgoing.abandoned:
-                        await self._stream.send(outgoing.data)
-                        outgoing.written = True
-                finally:
-                    outgoing.done.set()
-            self._written_out.set()
+            with self._writing:
+                async for outgoing in self._receive:
+                    try:
+                        if not outgoing.abandoned:
+                            await self._stream.send(outgoing.data)
+                            outgoing.written = True
+                    finally:
+                        outgoing.done.set()
+                self._written_out.set()
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
-            # Nobody reads there any more, but what was said before is still to be read here.
+            # Nobody reads there any more; whether somebody still talks is for the reader to see.
             self._fail_waiting()
+            self._ending.set()
+
+    async def _read_out(self) -> None:
+        """Let an ending connection go once nothing more is to be read from it."""
+        await self._ending.wait()
+        most, quiet = self.received + LAST_WORDS, 0
+        while quiet < LOOKS and self.received < most:
+            before = self.received
+            await anyio.sleep(LOOK)
+            quiet = quiet + 1 if self.reading and self.received == before else 0
+        self._note("connection broken: the flow no longer reads")
+        self._scope.cancel()
 
     def _note(self, reason: str) -> None:
         self._reason = self._reason or reason

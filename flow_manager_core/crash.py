@@ -20,15 +20,25 @@ PATIENCE = 2.0
 async def crash_event(backend: ContainerBackend, container: Container) -> ContainerCrashed:
     """Describe how a run ended that nobody asked to end."""
     number = signal_of(container)
+    oom_killed = killed_for_memory(container)
     details = {
-        "error": container.error or _sentence(container, number),
-        "oom_killed": container.oom_killed,
+        "error": container.error or _sentence(container, number, oom_killed=oom_killed),
+        "oom_killed": oom_killed,
         "signal": _signal_name(number) if number is not None else None,
         "logs": await _tail(backend, container.id),
     }
     return ContainerCrashed(
         container_id=container.id, exit_code=container.exit_code, crash_details=details
     )
+
+
+def killed_for_memory(container: Container) -> bool:
+    """Whether want of memory ended the run.
+
+    The engine's flag alone does not say so: it is also set when a child of the program was killed
+    and the program lived on. The kernel ends whom it chooses by SIGKILL.
+    """
+    return container.oom_killed and signal_of(container) == signal.SIGKILL
 
 
 async def _tail(backend: ContainerBackend, container_id: str) -> list[str]:
@@ -41,8 +51,8 @@ async def _tail(backend: ContainerBackend, container_id: str) -> list[str]:
     return [f"(the output could not be read within {PATIENCE:g} s)"]
 
 
-def _sentence(container: Container, number: int | None) -> str:
-    if container.oom_killed:
+def _sentence(container: Container, number: int | None, *, oom_killed: bool) -> str:
+    if oom_killed:
         return "Killed because it used more memory than it may"
     if number is not None:
         return f"Killed by signal {number} ({_signal_name(number)})"

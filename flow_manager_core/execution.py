@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 
 from flow_manager_core.errors import (
+    EngineUnavailable,
     FlowManagerError,
     ShuttingDown,
     SystemFault,
@@ -50,6 +51,8 @@ class Executor:
                 request = parse_request(operation.request, payload)
                 body = await self._until_done(operation, request, payload, turns)
             except FlowManagerError as error:
+                if isinstance(error, EngineUnavailable):
+                    self._services.gate.doubt()
                 raise self._named(error, name, payload, request_id) from error.__cause__
             except Exception as error:
                 self._log.exception("An unexpected fault", operation=name)
@@ -96,9 +99,12 @@ class Executor:
         services = self._services
         if operation.subject is None:
             async with turns.turn(operation.name) as turn:
+                await services.gate.require()
                 return await operation.run(services, None, request, turn)
         record = operation.subject(services, request, payload)
         async with turns.turn(record) as turn:
+            if operation.needs_engine:
+                await services.gate.require()
             if operation.verb is None:
                 return await operation.run(services, record, request, turn)
             return await self._alone(operation, record, request, turn)
@@ -109,6 +115,7 @@ class Executor:
         # Twice: what recovery holds is given up, and what it took up while we waited as well.
         self._services.recovery.cancel(record)
         async with record.lock:
+            await self._services.gate.require()
             self._services.recovery.cancel(record)
             if operation.verb != "create":
                 record.made()

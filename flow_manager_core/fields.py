@@ -38,6 +38,8 @@ Ports = NewType("Ports", tuple[PortMapping, ...])
 Command = NewType("Command", tuple[str, ...])
 Seconds = NewType("Seconds", float)
 PositiveSeconds = NewType("PositiveSeconds", float)
+GrowthFactor = NewType("GrowthFactor", float)
+Share = NewType("Share", float)
 MemoryBytes = NewType("MemoryBytes", int)
 CpuCount = NewType("CpuCount", float)
 PositiveCount = NewType("PositiveCount", int)
@@ -61,6 +63,8 @@ ENVIRONMENT_LIMIT = 128 * 1024
 #: The least memory that Docker gives a container.
 LEAST_MEMORY = 6 * 1024 * 1024
 LONGEST = 24 * 3600.0
+#: With a larger one a second delay would be the longest already.
+STEEPEST = 1000.0
 
 
 def container_name(value: object) -> str:
@@ -243,6 +247,8 @@ CHECKS: Mapping[Any, Callable[[object], Any]] = {
     Command: command,
     Seconds: lambda v: number(v, least=0, most=LONGEST),
     PositiveSeconds: lambda v: number(v, least=0.001, most=LONGEST),
+    GrowthFactor: lambda v: number(v, least=1, most=STEEPEST),
+    Share: lambda v: number(v, least=0, most=1),
     MemoryBytes: lambda v: integer(v, least=LEAST_MEMORY, most=2**50),
     CpuCount: lambda v: number(v, least=0.001, most=1024),
     PositiveCount: lambda v: integer(v, least=1, most=10_000_000),

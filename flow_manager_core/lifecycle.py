@@ -7,6 +7,7 @@ too): whether an end was asked for is known from what was asked before it.
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 
 from attrs import frozen
 
@@ -16,6 +17,20 @@ from flow_manager_core.models import Container, ContainerState
 SIGNAL_BASE = 128
 
 
+class Cause(StrEnum):
+    """Why a run ended."""
+
+    ASKED = "asked to by us"
+    OUTSIDE = "asked to from outside"
+    OUTAGE = "with the engine"
+    ITSELF = "by itself"
+
+    @property
+    def asked(self) -> bool:
+        """Whether somebody wanted it to end."""
+        return self in (Cause.ASKED, Cause.OUTSIDE)
+
+
 @frozen
 class RunEnded:
     """A run is over.
@@ -23,20 +38,25 @@ class RunEnded:
     Args:
         container: as seen after the end; ``None`` when it runs again already, so that only the
             fact of the end is known.
-        asked: it was asked to end.
         uptime: seconds that the run lasted.
+        run: its start.
     """
 
     container: Container | None
-    asked: bool
+    cause: Cause
     uptime: float
+    run: datetime | None
 
     @property
     def crashed(self) -> bool:
-        """Whether it ended by itself, with a code other than 0 or for want of memory."""
-        if self.asked or self.container is None:
+        """Whether it ended by itself, with a code other than 0.
+
+        Want of memory shows in the code: where a child alone was killed for it, the engine says
+        so as well, but the program ended as it chose to.
+        """
+        if self.cause is not Cause.ITSELF or self.container is None:
             return False
-        return self.container.exit_code != 0 or self.container.oom_killed
+        return self.container.exit_code != 0
 
 
 @frozen
@@ -51,12 +71,12 @@ def shown_state(container: Container, *, asked: bool) -> ContainerState:
     """The state that clients see: ``stopped`` if asked to end or with code 0, else ``exited``."""
     if container.state is not ContainerState.EXITED:
         return container.state
-    clean = container.exit_code == 0 and not container.oom_killed
+    clean = container.exit_code == 0
     return ContainerState.STOPPED if asked or clean else ContainerState.EXITED
 
 
 def compare(
-    state: ContainerState, before: Container | None, after: Container, *, asked: bool
+    state: ContainerState, before: Container | None, after: Container, cause: Cause
 ) -> Changes:
     """Compare what was known with what is seen.
 
@@ -64,17 +84,17 @@ def compare(
         state: the state that clients were last shown.
         before: the last look.
         after: this look.
-        asked: whether the run of `after`, if it is over, was asked to end.
+        cause: why the run of `after` ended, if it is over.
     """
-    target = shown_state(after, asked=asked)
+    target = shown_state(after, asked=cause.asked)
     old_run = before.started_at if before else None
     if after.started_at is not None and after.started_at != old_run:
-        return _new_run(state, before, after, target, asked=asked)
+        return _new_run(state, before, after, target, cause)
     if state is target:
         return Changes(())
     ended = None
     if state.alive and target.ended:
-        ended = RunEnded(after, asked, _uptime(after.started_at, after.finished_at))
+        ended = _ended(after, cause)
     return Changes((target,), ended)
 
 
@@ -83,21 +103,26 @@ def _new_run(
     before: Container | None,
     after: Container,
     target: ContainerState,
-    *,
-    asked: bool,
+    cause: Cause,
 ) -> Changes:
     """A run began since the last look, and an older one may have ended unseen."""
     passed: list[ContainerState] = []
     ended = None
     if state.alive and before is not None:
         passed.append(ContainerState.EXITED)
-        ended = RunEnded(None, False, _uptime(before.started_at, after.started_at))
+        uptime = _uptime(before.started_at, after.started_at)
+        ended = RunEnded(None, Cause.ITSELF, uptime, before.started_at)
     passed.append(ContainerState.RUNNING)
     if target is not ContainerState.RUNNING:
         passed.append(target)
     if target.ended:
-        ended = RunEnded(after, asked, _uptime(after.started_at, after.finished_at))
+        ended = _ended(after, cause)
     return Changes(tuple(passed), ended)
+
+
+def _ended(after: Container, cause: Cause) -> RunEnded:
+    uptime = _uptime(after.started_at, after.finished_at)
+    return RunEnded(after, cause, uptime, after.started_at)
 
 
 def _uptime(started: datetime | None, ended: datetime | None) -> float:

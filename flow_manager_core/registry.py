@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
 
 import anyio
 
 from flow_manager_core.channel import Channel
 from flow_manager_core.contracts import Endpoint
+from flow_manager_core.desired import Desired
 from flow_manager_core.errors import ContainerNotFound, EngineError
 from flow_manager_core.models import Container, ContainerState, RecoveryHistory
 from flow_manager_core.terms import Terms
@@ -36,16 +36,12 @@ class ContainerRecord:
         self.endpoint: Endpoint | None = None
         self.channel: Channel | None = None
         self.gone = False
-        #: The run that the manager asked to end, by its start.
-        self.asked_run: datetime | None = None
-        #: When the engine last told of a signal or a stop from outside (its clock), and which.
-        self.outside_stop: tuple[float, int | None] = (0.0, None)
-        #: Whether somebody wants it to run; a crash does not change that.
-        self.wanted_up = False
-        #: An operation exchanges its code, or removes it, and draws the conclusions itself.
-        self.updating = False
+        #: What it is meant to be, as recorded; changed through the ledger alone.
+        self.desired = Desired(key=terms.birth, name=name)
+        #: The engine's life in which its run was last seen.
+        self.engine_life = ""
+        #: An operation removes it, and draws the conclusions itself.
         self.deleting = False
-        self.restarts = 0
         self.uptimes: list[float] = []
         self.ends: list[float] = []
         self._changed = anyio.Event()

@@ -62,11 +62,21 @@ class Reporter:
 
 
 class ChannelReporter:
-    """Tells what happens on one container's channel; a `ChannelListener`."""
+    """Tells what happens on one container's channel; a `ChannelListener`.
 
-    def __init__(self, record: ContainerRecord, reporter: Reporter) -> None:
+    Args:
+        on_end: told when the channel went down.
+    """
+
+    def __init__(
+        self,
+        record: ContainerRecord,
+        reporter: Reporter,
+        on_end: Callable[[ContainerRecord], None],
+    ) -> None:
         self._record = record
         self._reporter = reporter
+        self._on_end = on_end
         self._log = get_log("channel")
 
     def channel_up(self, *, reconnected: bool) -> None:
@@ -82,6 +92,7 @@ class ChannelReporter:
         self._log.info("Socket disconnected", container_id=self._record.short_id, reason=reason)
         self._reporter.tell(SocketDisconnected(container_id=self._record.id, reason=reason))
         self._record.notify()
+        self._on_end(self._record)
 
     async def message_arrived(self, message: Message) -> None:
         """See `ChannelListener`."""

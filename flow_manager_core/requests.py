@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+import attrs
 from attrs import field, frozen
 
 from flow_manager_core.fields import (
@@ -14,6 +15,7 @@ from flow_manager_core.fields import (
     ContainerRef,
     CpuCount,
     Environment,
+    GrowthFactor,
     ImageName,
     JsonValue,
     LabelFilter,
@@ -27,6 +29,7 @@ from flow_manager_core.fields import (
     PositiveSeconds,
     RequestId,
     Seconds,
+    Share,
     UserName,
     Volumes,
 )
@@ -73,6 +76,11 @@ class RestartField:
 
     policy: RestartMode = RestartMode.NEVER
     max_attempts: PositiveCount | None = None
+    first_delay: Seconds | None = None
+    factor: GrowthFactor | None = None
+    max_delay: Seconds | None = None
+    jitter: Share | None = None
+    stable_after: Seconds | None = None
 
 
 @frozen(kw_only=True)
@@ -127,7 +135,7 @@ class CreateContainer(Request):
             user=self.user,
             network=self.network,
             resources=Resources(self.resources.memory, self.resources.cpus, self.resources.pids),
-            restart=RestartPolicy(self.restart.policy, self.restart.max_attempts),
+            restart=RestartPolicy(**attrs.asdict(self.restart)),
             health_check=None if check is None else _health_check(check),
             code_path=self.code_path,
             pull=self.pull,

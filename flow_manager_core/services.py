@@ -6,9 +6,13 @@ from attrs import frozen
 
 from flow_manager_core.adoption import Channels
 from flow_manager_core.contracts import ContainerBackend, Transport
+from flow_manager_core.gate import Gate
+from flow_manager_core.instance_folder import Workplace
+from flow_manager_core.ledger import Ledger
 from flow_manager_core.recovery import Recoverer
 from flow_manager_core.registry import Registry
 from flow_manager_core.reporter import Reporter
+from flow_manager_core.retrying import Retrier
 from flow_manager_core.settings import Settings
 from flow_manager_core.supervisor import Supervisor
 
@@ -26,3 +30,7 @@ class Services:
     supervisor: Supervisor
     recovery: Recoverer
     reporter: Reporter
+    ledger: Ledger
+    gate: Gate
+    retry: Retrier
+    workplace: Workplace

@@ -28,6 +28,20 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class RecordsKind(StrEnum):
+    """Where desired states are kept: in the state folder, or for one life of the manager alone."""
+
+    FILE = "file"
+    MEMORY = "memory"
+
+
+class OnExit(StrEnum):
+    """What becomes of running flows when the manager closes."""
+
+    LEAVE = "leave"
+    STOP = "stop"
+
+
 def _default_state_dir() -> Path:
     return Path(platformdirs.user_state_dir("flow-manager"))
 
@@ -54,6 +68,8 @@ class Settings:
         no_auth: let anyone in; on loopback alone.
         socket_dir: where the channels' sockets stand.
         state_dir: what the manager keeps between its lives.
+        records: where desired states are kept: ``file`` (in `state_dir`, which then belongs to one
+            manager of this instance at a time) or ``memory``: a later life knows the labels alone.
         volume_roots: folders below which ``volumes`` and ``code_path`` may point.
         log_file: a file that gets the log as well; ``off`` for none; ``auto``:
             ``flow-manager.log`` in the current folder, where that can be written.
@@ -62,9 +78,16 @@ class Settings:
         message_timeout: how long an answer of a flow is waited for by default.
         frame_limit: bytes of one message's JSON.
         reconcile_interval: between two comparisons with the engine's own listing.
+        retry_for: how long a request's engine call is tried again after a transient failure, with
+            the recovery policy's delays; 0: never.
+        heartbeat_interval: after so much silence a flow that can answer is asked for a sign of
+            life; after three of them its connection is ended.
         proof_of_life: how long an updated flow without a channel must stay up.
         reconnect_timeout: how long an updated flow may take to open its channel again.
-        shutdown_timeout: how long requests in flight may take once the manager closes.
+        shutdown_timeout: how long requests in flight may take once the manager closes, and then
+            flows that are to be stopped.
+        on_exit: ``leave`` running flows alone when the manager closes, or ``stop`` them; the next
+            start brings those back.
     """
 
     instance: str = "default"
@@ -82,6 +105,7 @@ class Settings:
     no_auth: bool = False
     socket_dir: Path = field(default=Path("/tmp/kawaflow/sockets"), metadata=_env("SOCKET_DIR"))
     state_dir: Path = field(factory=_default_state_dir, metadata=_env("STATE_DIR"))
+    records: RecordsKind = RecordsKind.FILE
     volume_roots: tuple[Path, ...] = field(factory=lambda: (Path.cwd(),))
     log_level: LogLevel = field(default=LogLevel.INFO, metadata=_env("LOG_LEVEL"))
     log_format: LogFormat = field(default=LogFormat.CONSOLE, metadata=_env("LOG_FORMAT"))
@@ -91,6 +115,9 @@ class Settings:
     message_timeout: float = 30.0
     frame_limit: int = 1024 * 1024
     reconcile_interval: float = 5.0
+    retry_for: float = 5.0
+    heartbeat_interval: float = 10.0
     proof_of_life: float = 3.0
     reconnect_timeout: float = 15.0
     shutdown_timeout: float = 5.0
+    on_exit: OnExit = OnExit.LEAVE

@@ -17,6 +17,7 @@ POSITIVE = (
     "pull_timeout",
     "message_timeout",
     "reconcile_interval",
+    "heartbeat_interval",
     "proof_of_life",
     "reconnect_timeout",
     "shutdown_timeout",
@@ -30,6 +31,8 @@ def settings_faults(settings: Settings) -> list[Fault]:
         for name in POSITIVE
         if not 0 < getattr(settings, name) <= 86400
     ]
+    if not 0 <= settings.retry_for <= 3600:
+        faults.append(Fault("retry_for", "must be from 0 to 3600 seconds"))
     if not INSTANCE.fullmatch(settings.instance):
         faults.append(Fault("instance", "must hold 1 to 63 letters, digits, _ . -"))
     if not 0 <= settings.port <= 65535:

@@ -1,50 +1,62 @@
-"""Keeps what the manager believes equal to what the engine says, and tells the difference.
+"""Looks at containers, and tells what is new: the only place that draws conclusions.
 
-Events make it fast: each one makes the supervisor look at its container. Listing makes it true:
-every few seconds, at the start and after every gap the engine's own list is compared. Both ways
-end in `_look`, the only place that draws conclusions.
+Whatever makes somebody look, an event, the listing, an operation or the end of a channel, the look
+ends in `_conclude`. A run is named by its start, so nothing is told twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from signal import SIGINT, SIGKILL, SIGQUIT, SIGTERM
 
 import anyio
 from anyio.abc import TaskGroup
 
-from flow_manager_core.contracts import ContainerBackend
+from flow_manager_core.contracts import ContainerBackend, EventMemory
 from flow_manager_core.crash import crash_event
+from flow_manager_core.desired import Wish
 from flow_manager_core.errors import ContainerNotFound, FlowManagerError
 from flow_manager_core.events import StatusChanged
-from flow_manager_core.lifecycle import RunEnded, compare, signal_of
+from flow_manager_core.evidence import Notes, Outside, ended_with_engine
+from flow_manager_core.gate import Gate
+from flow_manager_core.ledger import Ledger
+from flow_manager_core.lifecycle import Cause, RunEnded, compare
 from flow_manager_core.log import get_log
-from flow_manager_core.models import Container, ContainerState, EngineEvent, EngineEventKind
+from flow_manager_core.models import (
+    Container,
+    ContainerState,
+    EngineEvent,
+    EngineEventKind,
+    EngineInfo,
+)
 from flow_manager_core.registry import ContainerRecord, Registry
 from flow_manager_core.reporter import Reporter
 from flow_manager_core.trace import for_nobody
 
-#: Signals that ask a program to end, however it does so; another one must itself have ended it.
-POLITE = frozenset({SIGTERM, SIGINT, SIGQUIT})
-#: Seconds beyond the stop timeout in which an end still counts as the answer to a signal.
-STOP_SLACK = 5.0
 #: Containers that are looked at at the same time.
 LOOKS = 8
-#: Seconds until a lost event stream is opened again.
-WATCH_AGAIN = 1.0
+#: Seconds between looks at a state that has not settled, the longest last, and how many.
+SETTLING = (0.02, 0.05, 0.1, 0.2, 0.4)
+#: Seconds that the engine's word of a stop may come later than the end.
+STOP_WORD = 0.25
+#: Seconds in which an engine that is not closing answers a new connection.
+CLOSING = 1.5
 
-EndHandler = Callable[[ContainerRecord, RunEnded], None]
-Adopter = Callable[[Container], Awaitable[None]]
+EndHandler = Callable[[ContainerRecord, RunEnded], Awaitable[None]]
+Adopter = Callable[[Container], Awaitable[ContainerRecord | None]]
 Dropper = Callable[[ContainerRecord], Awaitable[None]]
+Sweeper = Callable[[set[str]], Awaitable[None]]
+Considerer = Callable[[ContainerRecord], None]
 
 
 class Supervisor:
-    """Watches all containers of one instance.
+    """Knows how all containers of one instance are.
 
     Args:
-        on_end: told of every run that ended.
+        on_end: awaited for every run that ended, once it was told.
         adopt: takes in a container that the registry does not know.
         drop: lets go of a container that the engine does not know.
+        sweep: clears up what belongs to none of the listed ids.
+        consider: makes a container what it is meant to be, where it is not.
     """
 
     def __init__(
@@ -52,33 +64,38 @@ class Supervisor:
         backend: ContainerBackend,
         registry: Registry,
         reporter: Reporter,
+        ledger: Ledger,
+        gate: Gate,
         *,
-        interval: float,
         on_end: EndHandler,
         adopt: Adopter,
         drop: Dropper,
+        sweep: Sweeper,
+        consider: Considerer,
     ) -> None:
         self._backend = backend
         self._registry = registry
         self._reporter = reporter
-        self._interval = interval
+        self._ledger = ledger
+        self._gate = gate
         self._on_end = on_end
         self._adopt = adopt
         self._drop = drop
+        self._sweep = sweep
+        self._consider = consider
+        self._engine = EngineInfo("unknown", "")
+        self._notes: dict[str, Notes] = {}
         self._limiter = anyio.CapacityLimiter(LOOKS)
         self._looking: set[ContainerRecord] = set()
         self._dirty: set[ContainerRecord] = set()
         self._group: TaskGroup | None = None
         self._log = get_log("supervisor")
-        self.engine_away = False
 
     async def run(self) -> None:
-        """Watch and compare until cancelled."""
+        """Look where somebody asked to, until cancelled."""
         async with anyio.create_task_group() as group:
             self._group = group
             try:
-                group.start_soon(self._watch)
-                group.start_soon(self._reconcile_regularly)
                 await anyio.sleep_forever()
             finally:
                 self._group = None
@@ -93,72 +110,51 @@ class Supervisor:
         async with record.look_lock:
             return await self._look(record)
 
-    async def reconcile(self) -> None:
-        """Compare with the engine's list, and look closer where they differ.
+    async def catch_up(self, engine: EngineInfo) -> None:
+        """Find out what happened while the engine's events were not followed.
+
+        Raises:
+            EngineError: the engine cannot say.
+        """
+        self._engine = engine
+        if isinstance(self._backend, EventMemory):
+            for event in await self._backend.recall():
+                self._note(event)
+        await self.reconcile()
+        await self._ledger.remember_life(engine.life)
+
+    async def reconcile(self) -> set[str]:
+        """Compare with the engine's list, look closer where they differ; return the differing ids.
 
         Raises:
             EngineError: the engine cannot say.
         """
         known = {record.id: record for record in self._registry}
         listed = {entry.id: entry for entry in await self._backend.list()}
+        differing = set()
         async with anyio.create_task_group() as group:
             for container_id in listed.keys() - known.keys():
                 group.start_soon(self._take_in, container_id)
             for container_id, record in known.items():
                 entry = listed.get(container_id)
                 if entry is None or entry.state != record.made_state:
+                    differing.add(container_id)
                     group.start_soon(self._try_look, record)
+        self._notes = {k: notes for k, notes in self._notes.items() if k in listed}
+        await self._sweep(set(listed))
+        for record in self._registry:
+            self._consider(record)
+        return differing
 
-    async def _watch(self) -> None:
-        while True:
-            try:
-                async with self._backend.watch() as events:
-                    await self.reconcile()
-                    self._back()
-                    async for event in events:
-                        self._heard(event)
-                self._log.warning("The engine's event stream ended; watching again")
-            except FlowManagerError as error:
-                self._away(error)
-            except Exception:  # noqa: BLE001  # a provider's fault must not end the watch
-                self._log.exception("The backend failed in a way that it must not")
-            await anyio.sleep(WATCH_AGAIN)
-
-    async def _reconcile_regularly(self) -> None:
-        while True:
-            await anyio.sleep(self._interval)
-            await self.try_reconcile()
-
-    async def try_reconcile(self) -> None:
-        """Compare, and go on without if that cannot be done now."""
-        try:
-            await self.reconcile()
-        except FlowManagerError as error:
-            self._away(error)
-        except Exception:  # noqa: BLE001  # as in the watch
-            self._log.exception("The backend failed in a way that it must not")
-        else:
-            self._back()
-
-    def _back(self) -> None:
-        if self.engine_away:
-            self._log.info("The engine answers again")
-        self.engine_away = False
-
-    def _away(self, error: FlowManagerError) -> None:
-        if not self.engine_away:
-            self._log.error("The engine does not answer", error=error.message)
-        self.engine_away = True
-
-    def _heard(self, event: EngineEvent) -> None:
+    def heard(self, event: EngineEvent) -> None:
+        """Take an event of the engine."""
+        self._note(event)
         record = self._registry.with_id(event.container_id)
-        if record is None:
-            return
-        signalled = event.kind is EngineEventKind.SIGNALLED and event.signal != SIGKILL
-        if signalled or event.kind is EngineEventKind.STOPPED:
-            record.outside_stop = (event.at, event.signal)
-        if event.kind is not EngineEventKind.SIGNALLED:
+        if record is not None and event.kind is not EngineEventKind.SIGNALLED:
             self.wake(record)
+
+    def _note(self, event: EngineEvent) -> None:
+        self._notes.setdefault(event.container_id, Notes()).hear(event)
 
     def removing(self, record: ContainerRecord) -> None:
         """Leave a container to the operation that deletes it, and tell of that."""
@@ -178,10 +174,25 @@ class Supervisor:
             with for_nobody():
                 self._group.start_soon(self._look_while_dirty, record)
 
+    def channel_ended(self, record: ContainerRecord) -> None:
+        """Its program may have ended with its channel: look, without waiting for an event."""
+        if self._group is not None and record.state.alive and not record.gone:
+            with for_nobody():
+                self._group.start_soon(self._look_until_settled, record)
+
+    async def _look_until_settled(self, record: ContainerRecord) -> None:
+        for delay in SETTLING:
+            if record.gone or record.connected or not record.state.alive:
+                return
+            self.wake(record)
+            await anyio.sleep(delay)
+
     async def _look_while_dirty(self, record: ContainerRecord) -> None:
         try:
             while record in self._dirty:
                 self._dirty.discard(record)
+                # While the engine is away nobody can say more than the listing on its return will.
+                await self._gate.opened()
                 await self._try_look(record)
         finally:
             self._looking.discard(record)
@@ -205,7 +216,9 @@ class Supervisor:
         """Adopt what is not in the registry, unless a create is under way and will admit it."""
         try:
             async with self._limiter:
-                await self._adopt(await self._backend.inspect(container_id))
+                record = await self._adopt(await self._backend.inspect(container_id))
+                if record is not None:
+                    await self.look(record)
         except FlowManagerError as error:
             self._log.warning(
                 "A container could not be adopted",
@@ -217,7 +230,7 @@ class Supervisor:
 
     async def _look(self, record: ContainerRecord) -> Container:
         try:
-            seen = await self._backend.inspect(record.id)
+            seen = await self._settled(record)
         except ContainerNotFound:
             if not (record.gone or record.deleting):
                 self._moved(record, ContainerState.REMOVING)
@@ -230,29 +243,78 @@ class Supervisor:
             await self._conclude(record, seen)
         return seen
 
+    async def _settled(self, record: ContainerRecord) -> Container:
+        """Look again while the engine still shows a run whose end it has told."""
+        seen = await self._backend.inspect(record.id)
+        for delay in SETTLING:
+            died_at = self._notes_of(record).died_at
+            began = seen.started_at.timestamp() if seen.started_at else died_at
+            if not seen.state.alive or died_at <= began:
+                break
+            await anyio.sleep(delay)
+            seen = await self._backend.inspect(record.id)
+        return seen
+
     async def _conclude(self, record: ContainerRecord, seen: Container) -> None:
-        changes = compare(
-            record.state, record.container, seen, asked=self._asked_to_end(record, seen)
-        )
+        cause = Cause.ITSELF
+        if seen.state.ended and seen.started_at != record.desired.ended_run:
+            cause = await self._cause(record, seen)
+        elif record.desired.ended_asked:
+            cause = Cause.OUTSIDE
+        changes = compare(record.state, record.container, seen, cause)
         record.container = seen
         for state in changes.states:
             self._moved(record, state)
         if changes.ended is not None:
             await self._ended(record, changes.ended)
+        if seen.state.alive:
+            await self._runs(record, seen)
 
-    def _asked_to_end(self, record: ContainerRecord, seen: Container) -> bool:
-        """Whether the run that is seen was asked to end: by us, or by a polite signal outside."""
-        if seen.started_at is None:
+    async def _cause(self, record: ContainerRecord, seen: Container) -> Cause:
+        """Why the run that is seen ended."""
+        if record.desired.asked_run == seen.started_at:
+            return Cause.ASKED
+        outside = await self._outside(record, seen)
+        restarted = record.engine_life not in ("", self._engine.life)
+        notes = self._notes_of(record)
+        if ended_with_engine(seen, notes, outside, self._engine, restarted=restarted):
+            return Cause.OUTAGE
+        if outside is not Outside.YES:
+            return Cause.ITSELF
+        return Cause.OUTAGE if await self._engine_closes() else Cause.OUTSIDE
+
+    async def _outside(self, record: ContainerRecord, seen: Container) -> Outside:
+        """Whether it was asked to from outside; waits for the engine's word where it matters."""
+        with anyio.move_on_after(STOP_WORD):
+            while True:
+                found = self._notes_of(record).asked_outside(seen, record.terms.stop_timeout)
+                if found is not Outside.PERHAPS:
+                    return found
+                await anyio.sleep(SETTLING[0])
+        return Outside.NO
+
+    async def _engine_closes(self) -> bool:
+        """Whether the stop is the engine's own: one that closes takes no new connection."""
+        if self._engine.keeps_flows:
             return False
-        if record.asked_run == seen.started_at:
-            return True
-        at, signal = record.outside_stop
-        if seen.finished_at is None or at < seen.started_at.timestamp():
+        with anyio.move_on_after(CLOSING):
+            try:
+                await self._backend.ping()
+            except FlowManagerError:
+                self._gate.doubt()
+                return True
             return False
-        if signal is not None and signal not in POLITE and signal_of(seen) != signal:
-            return False
-        waited = seen.finished_at.timestamp() - at
-        return waited <= record.terms.stop_timeout + STOP_SLACK
+        return True
+
+    def _notes_of(self, record: ContainerRecord) -> Notes:
+        return self._notes.get(record.id) or Notes()
+
+    async def _runs(self, record: ContainerRecord, seen: Container) -> None:
+        """A run is under way; one that somebody outside began is wanted as well."""
+        record.engine_life = self._engine.life
+        desired = record.desired
+        if desired.wish is Wish.DOWN and desired.asked_run != seen.started_at:
+            await self._ledger.note_at_least_here(record, wish=Wish.UP)
 
     def _moved(self, record: ContainerRecord, state: ContainerState) -> None:
         if record.state is state:
@@ -263,11 +325,12 @@ class Supervisor:
         record.notify()
 
     async def _ended(self, record: ContainerRecord, ended: RunEnded) -> None:
-        record.ran(ended.uptime, anyio.current_time())
+        if ended.cause is Cause.ITSELF:
+            record.ran(ended.uptime, anyio.current_time())
         if ended.crashed and ended.container is not None:
             event = await crash_event(self._backend, ended.container)
             self._log.error(
                 "Container crashed", container_id=record.short_id, exit_code=event.exit_code
             )
             self._reporter.tell(event)
-        self._on_end(record, ended)
+        await self._on_end(record, ended)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,8 @@ INSTANCE = "flow-manager.instance"
 NAME = "flow-manager.name"
 TERMS = "flow-manager.terms"
 PREFIX = "flow-manager."
+#: The fields of `RestartPolicy` that are plain numbers.
+_PATIENCE = ("first_delay", "factor", "max_delay", "jitter", "stable_after")
 
 
 @frozen(kw_only=True)
@@ -31,6 +34,7 @@ class Terms:
 
     Args:
         fingerprint: of the create's payload, to tell a repeat from another request.
+        birth: names this very create; empty for a container of an earlier version.
     """
 
     restart: RestartPolicy = RestartPolicy()
@@ -39,6 +43,7 @@ class Terms:
     has_code: bool = False
     request_id: str | None = None
     fingerprint: str = ""
+    birth: str = ""
 
 
 def terms_of(spec: ContainerSpec, request_id: str | None, payload: object) -> Terms:
@@ -50,6 +55,7 @@ def terms_of(spec: ContainerSpec, request_id: str | None, payload: object) -> Te
         has_code=spec.code_path is not None,
         request_id=request_id,
         fingerprint=fingerprint(payload),
+        birth=secrets.token_hex(8),
     )
 
 
@@ -86,16 +92,25 @@ def read_terms(labels: Mapping[str, str]) -> Terms:
 
 
 def _terms(body: Mapping[str, Any]) -> Terms:
-    restart, check = body.get("restart", {}), body.get("health_check")
+    check = body.get("health_check")
     return Terms(
-        restart=RestartPolicy(
-            RestartMode(restart.get("policy", "never")), restart.get("max_attempts")
-        ),
+        restart=_restart(body.get("restart", {})),
         health_check=None if check is None else _health_check(check),
         stop_timeout=float(body.get("stop_timeout", 10.0)),
         has_code=bool(body.get("has_code")),
         request_id=None if body.get("request_id") is None else str(body["request_id"]),
         fingerprint=str(body.get("fingerprint", "")),
+        birth=str(body.get("birth", "")),
+    )
+
+
+def _restart(body: Mapping[str, Any]) -> RestartPolicy:
+    """Read what is there: labels of an older manager lack keys, those of a newer one have more."""
+    attempts = body.get("max_attempts")
+    return RestartPolicy(
+        policy=RestartMode(body.get("policy", "never")),
+        max_attempts=None if attempts is None else int(attempts),
+        **{name: float(body[name]) for name in _PATIENCE if body.get(name) is not None},
     )
 
 

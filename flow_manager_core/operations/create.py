@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import tempfile
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from anyio import to_thread
 from flow_manager_core.answers import created_body
 from flow_manager_core.code import pack_code
 from flow_manager_core.contracts import CodeStore, ImagePuller
+from flow_manager_core.desired import Job, Wish
 from flow_manager_core.errors import EngineError, FlowManagerError, InvalidRequest, SystemFault
 from flow_manager_core.events import ImagePullProgressed
 from flow_manager_core.log import get_log
@@ -26,12 +27,12 @@ from flow_manager_core.models import (
     PullPolicy,
     PullProgress,
 )
-from flow_manager_core.operations.running import start_run
+from flow_manager_core.operations.running import never_sent, start_run, unknown
 from flow_manager_core.paths import spec_path_faults
 from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.requests import CreateContainer
 from flow_manager_core.services import Services
-from flow_manager_core.terms import fingerprint, labels_for, terms_of
+from flow_manager_core.terms import fingerprint, labels_for, read_terms, terms_of
 from flow_manager_core.trace import current_request
 from flow_manager_core.turns import Turn
 
@@ -95,11 +96,32 @@ async def _make(services: Services, record: ContainerRecord, request: CreateCont
         await services.channels.open(record)
         undo.push_async_callback(_close, services, record)
         await _fetch_image(services, spec)
+        # Before the engine is asked: a later life finishes it, or takes it away.
+        await services.ledger.note(
+            record, job=Job.CREATE, code_path=spec.code_path, start=request.start
+        )
+        undo.push_async_callback(_give_up, services, record)
         container = await _create(services, record, spec)
         undo.push_async_callback(_remove, services, container)
-        await put_code(services, container.id, spec.code_path)
+        await put_code(services, record, container.id, spec.code_path)
         services.registry.admit(record, container)
+        await made(services, record)
         undo.pop_all()
+
+
+async def made(services: Services, record: ContainerRecord) -> None:
+    """Record that a container is complete, and whether it is to run."""
+    wish = Wish.UP if record.desired.start else Wish.DOWN
+    await services.ledger.note(
+        record, job=Job.NONE, wish=wish, code_path=None, container_id=record.id
+    )
+
+
+async def _give_up(services: Services, record: ContainerRecord) -> None:
+    """What was made, or may yet be, is to be removed."""
+    if record.desired.job is Job.CREATE:
+        with anyio.CancelScope(shield=True):
+            await services.ledger.give_up(record)
 
 
 async def _check(services: Services, spec: ContainerSpec) -> None:
@@ -147,7 +169,41 @@ async def _create(services: Services, record: ContainerRecord, spec: ContainerSp
         labels=labels_for(spec, services.settings.instance, record.terms),
         attachment=attachment,
     )
-    return await services.backend.create(plan)
+    try:
+        return await services.retry(lambda: _create_once(services, record, plan))
+    except FlowManagerError as error:
+        if not unknown(error):
+            await services.ledger.strike(record)
+        raise
+
+
+async def _create_once(services: Services, record: ContainerRecord, plan: CreatePlan) -> Container:
+    """Create, or find what an earlier try has made although its answer was lost."""
+    try:
+        return await services.backend.create(plan)
+    except EngineError as error:
+        if never_sent(error):
+            raise
+        found = await _find(services, record)
+        if found is None:
+            raise
+        return found
+
+
+async def _find(services: Services, record: ContainerRecord) -> Container | None:
+    """The container that this very create has made; one that was given up makes room for it."""
+    for entry in await services.backend.list():
+        if entry.name != record.name:
+            continue
+        found = await services.backend.inspect(entry.id)
+        birth = read_terms(found.labels).birth
+        if birth == record.terms.birth:
+            return found
+        if birth in services.ledger.strays:
+            await services.backend.remove(entry.id)
+            await services.ledger.forget(birth)
+            raise EngineError(f"The name {record.name} was in use", retryable=True)
+    return None
 
 
 def _check_targets(spec: ContainerSpec, attachment: Attachment) -> None:
@@ -162,7 +218,9 @@ def _check_targets(spec: ContainerSpec, attachment: Attachment) -> None:
         raise InvalidRequest(faults)
 
 
-async def put_code(services: Services, container_id: str, code_path: str | None) -> None:
+async def put_code(
+    services: Services, record: ContainerRecord, container_id: str, code_path: str | None
+) -> None:
     """Put a folder of the host at the container's working directory.
 
     Raises:
@@ -170,10 +228,23 @@ async def put_code(services: Services, container_id: str, code_path: str | None)
     """
     if code_path is None or not isinstance(services.backend, CodeStore):
         return
-    with tempfile.TemporaryDirectory(prefix="flow-manager-") as folder:
-        archive = Path(folder) / "code.tar"
+    async with working_folder(services, record) as folder:
+        archive = folder / "code.tar"
         await to_thread.run_sync(pack_code, Path(code_path), archive)
         await services.backend.write_code(container_id, archive)
+
+
+@asynccontextmanager
+async def working_folder(services: Services, record: ContainerRecord) -> AsyncIterator[Path]:
+    """A folder for an operation's archives; it stays while the operation is still to be undone."""
+    key = record.desired.key
+    folder = await to_thread.run_sync(services.workplace.folder, key)
+    try:
+        yield folder
+    finally:
+        if record.desired.job is not Job.UPDATE:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(services.workplace.clear, key)
 
 
 async def _close(services: Services, record: ContainerRecord) -> None:

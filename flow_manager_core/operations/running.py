@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flow_manager_core.errors import ContainerNotFound, FlowManagerError
+from flow_manager_core.desired import Wish
+from flow_manager_core.errors import ContainerNotFound, EngineUnavailable, FlowManagerError
 from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.requests import (
     DeleteContainer,
@@ -16,36 +17,68 @@ from flow_manager_core.services import Services
 from flow_manager_core.turns import Turn
 
 
-async def start_run(services: Services, record: ContainerRecord) -> None:
+async def start_run(
+    services: Services, record: ContainerRecord, *, refused: Wish = Wish.DOWN
+) -> None:
     """Start a run and take note of it. The record's lock is held.
+
+    An engine that does not say what came of it is asked again when it answers.
+
+    Args:
+        refused: what is wished when the engine will not start it.
 
     Raises:
         EngineError: the start failed; the container's state is as before.
     """
-    record.asked_run = None
-    record.wanted_up = True
+    before = record.desired.wish
+    await services.ledger.note(record, wish=Wish.UP, asked_run=None)
     try:
-        await services.backend.start(record.made().id)
-    except FlowManagerError:
+        await services.retry(lambda: services.backend.start(record.made().id))
+    except FlowManagerError as error:
+        wish = before if never_sent(error) else Wish.UP if unknown(error) else refused
+        await services.ledger.note_at_least_here(record, wish=wish)
         services.supervisor.wake(record)
         raise
     await services.supervisor.look(record)
 
 
-async def stop_run(services: Services, record: ContainerRecord, timeout: float) -> None:
+async def stop_run(
+    services: Services, record: ContainerRecord, timeout: float, **intent: Any
+) -> None:
     """End the run, if there is one, and take note of it. The record's lock is held.
 
     Whatever the looks find, nothing is started again by itself after this.
+
+    Args:
+        intent: changes of the desired state, recorded before the engine is asked to stop.
     """
     seen = await services.supervisor.look(record)
     services.recovery.cancel(record)
+    before = record.desired
     if not seen.state.alive:
+        await services.ledger.note(record, **intent)
         return
     # Noted before the engine is asked: whatever the exit code will be, it was no crash.
-    record.asked_run = seen.started_at
-    await services.backend.stop(record.id, timeout)
+    await services.ledger.note(record, asked_run=seen.started_at, **intent)
+    try:
+        await services.retry(lambda: services.backend.stop(record.id, timeout))
+    except FlowManagerError as error:
+        if not unknown(error):
+            changed = {name: getattr(before, name) for name in ("asked_run", *intent)}
+            await services.ledger.note_at_least_here(record, **changed)
+        raise
     await services.supervisor.look(record)
     services.recovery.cancel(record)
+
+
+def unknown(error: FlowManagerError) -> bool:
+    """Whether nobody can say what came of a call: it may be done yet."""
+    return isinstance(error, EngineUnavailable) and not error.unsent
+
+
+def never_sent(error: FlowManagerError) -> bool:
+    """Whether the engine certainly never heard of a call."""
+    return isinstance(error, EngineUnavailable) and error.unsent
 
 
 def patience(record: ContainerRecord, timeout: float | None) -> float:
@@ -67,8 +100,7 @@ async def stop_container(
     services: Services, record: ContainerRecord, request: StopContainer, _turn: Turn
 ) -> dict[str, Any]:
     """Stop a container; one that does not run is left as it is."""
-    record.wanted_up = False
-    await stop_run(services, record, patience(record, request.timeout))
+    await stop_run(services, record, patience(record, request.timeout), wish=Wish.DOWN)
     services.reporter.note(record, "container_stopped", f"Container {record.name} stopped")
     return {"container_id": record.short_id, "status": "stopped"}
 
@@ -78,7 +110,7 @@ async def restart_container(
 ) -> dict[str, Any]:
     """Stop a container if it runs, and start it."""
     record.forgive()
-    await stop_run(services, record, patience(record, request.timeout))
+    await stop_run(services, record, patience(record, request.timeout), wish=Wish.UP)
     await start_run(services, record)
     services.reporter.note(record, "container_restarted", f"Container {record.name} restarted")
     return {"container_id": record.short_id, "status": "running"}
@@ -89,10 +121,26 @@ async def delete_container(
 ) -> dict[str, Any]:
     """Let the program end in its own time, then remove the container and its channel."""
     answer = {"container_id": record.short_id, "status": "deleted"}
-    await stop_run(services, record, record.terms.stop_timeout)
+    before = record.desired.wish
+    try:
+        await finish_delete(services, record)
+    except FlowManagerError as error:
+        if not record.gone and not unknown(error):
+            await services.ledger.note_at_least_here(record, wish=before)
+        raise
+    return answer
+
+
+async def finish_delete(services: Services, record: ContainerRecord) -> None:
+    """Remove a container with all that belongs to it. The record's lock is held.
+
+    Raises:
+        EngineError: the engine refuses, or is away.
+    """
+    await stop_run(services, record, record.terms.stop_timeout, wish=Wish.GONE)
     services.supervisor.removing(record)
     try:
-        await services.backend.remove(record.id)
+        await services.retry(lambda: services.backend.remove(record.id))
     except ContainerNotFound:
         pass  # somebody else was faster; what was asked for is so
     except BaseException:
@@ -100,5 +148,5 @@ async def delete_container(
         raise
     await services.channels.close(record, remove=True)
     services.registry.drop(record)
+    await services.ledger.forget(record.desired.key)
     services.reporter.note(record, "container_deleted", f"Container {record.name} deleted")
-    return answer

@@ -49,6 +49,7 @@ class Operation:
         subject: finds the container it is about, without waiting; ``None``: about none.
         run: carries it out. A changing one holds the container's lock.
         verb: the word for it in the log; ``None`` for operations that change nothing.
+        needs_engine: whether it fails at once while the engine is away.
     """
 
     request: type[Request]
@@ -56,6 +57,7 @@ class Operation:
     run: Callable[[Services, Any, Any, Turn], Awaitable[Body]]
     subject: Subject | None = by_reference
     verb: str | None = None
+    needs_engine: bool = True
 
     @property
     def name(self) -> str:
@@ -98,7 +100,12 @@ _ROWS = (
         run=running.delete_container,
         verb="delete",
     ),
-    Operation(request=SendMessage, event="message_sent", run=messages.send_message),
+    Operation(
+        request=SendMessage,
+        event="message_sent",
+        run=messages.send_message,
+        needs_engine=False,
+    ),
     Operation(
         request=GetContainerStatus, event="container_status", run=queries.get_container_status
     ),

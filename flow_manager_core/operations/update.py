@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,10 @@ from anyio import to_thread
 
 from flow_manager_core.code import pack_code
 from flow_manager_core.contracts import CodeStore
+from flow_manager_core.desired import Job, Wish
 from flow_manager_core.errors import EngineError, FlowManagerError, InvalidRequest
 from flow_manager_core.models import ContainerState, Fault
+from flow_manager_core.operations.create import working_folder
 from flow_manager_core.operations.running import start_run, stop_run
 from flow_manager_core.paths import code_path_faults
 from flow_manager_core.registry import ContainerRecord
@@ -22,6 +22,8 @@ from flow_manager_core.requests import UpdateContainer
 from flow_manager_core.services import Services
 from flow_manager_core.turns import Turn
 
+#: The archive of the code that is replaced.
+OLD = "old.tar"
 #: Seconds that the way back may take when the manager is closing.
 WAY_BACK = 5.0
 
@@ -39,10 +41,9 @@ async def update_container(
     faults = await to_thread.run_sync(code_path_faults, Path(request.code_path), services.settings)
     if faults:
         raise InvalidRequest(faults)
-    with tempfile.TemporaryDirectory(prefix="flow-manager-") as folder, _updating(record):
-        new, old = Path(folder) / "new.tar", Path(folder) / "old.tar"
-        await to_thread.run_sync(pack_code, Path(request.code_path), new)
-        await _Exchange(services, record, store, new, old).run()
+    async with working_folder(services, record) as folder:
+        await to_thread.run_sync(pack_code, Path(request.code_path), folder / "new.tar")
+        await _Exchange(services, record, store, folder).run()
     record.forgive()
     services.reporter.note(
         record,
@@ -67,37 +68,30 @@ def _store(services: Services, record: ContainerRecord) -> CodeStore:
     return services.backend
 
 
-@contextmanager
-def _updating(record: ContainerRecord) -> Iterator[None]:
-    """Keep recovery away: what ends meanwhile is the update's own matter."""
-    record.updating = True
-    try:
-        yield
-    finally:
-        record.updating = False
-
-
 class _Exchange:
     """One exchange of code, with the way back."""
 
     def __init__(
-        self, services: Services, record: ContainerRecord, store: CodeStore, new: Path, old: Path
+        self, services: Services, record: ContainerRecord, store: CodeStore, folder: Path
     ) -> None:
         self._services = services
         self._record = record
         self._store = store
-        self._new = new
-        self._old = old
+        self._new = folder / "new.tar"
+        self._old = folder / OLD
         # One that crashed and waits for its restart is to run, and its new code to prove itself.
-        crashed = record.wanted_up and record.state is ContainerState.EXITED
+        crashed = record.desired.wish is Wish.UP and record.state is ContainerState.EXITED
         self._ran = record.state.alive or crashed
         self._talked = record.connected or (crashed and self._connections() > 0)
 
     async def run(self) -> None:
         """Exchange, or leave things as they were and say why."""
-        await stop_run(self._services, self._record, self._record.terms.stop_timeout)
+        # From here until the job is done a later life puts the old code back.
+        wish = Wish.UP if self._ran else Wish.DOWN
+        patience = self._record.terms.stop_timeout
+        await stop_run(self._services, self._record, patience, job=Job.UPDATE, wish=wish)
         try:
-            await self._store.read_code(self._record.id, self._old)
+            await keep_old_code(self._store, self._record, self._old)
         except FlowManagerError:
             await self._start_old()
             raise
@@ -110,13 +104,14 @@ class _Exchange:
             with anyio.move_on_after(WAY_BACK, shield=True):
                 await self._put_back("the manager is shutting down")
             raise
+        await self._services.ledger.note(self._record, job=Job.NONE)
 
     async def _start_and_prove(self) -> None:
         if not self._ran:
             return
         settings, record = self._services.settings, self._record
         before = self._connections()
-        await start_run(self._services, record)
+        await start_run(self._services, record, refused=Wish.UP)
         if self._talked:
             await record.wait_for(
                 lambda: self._back(before) or not record.state.alive, settings.reconnect_timeout
@@ -144,7 +139,7 @@ class _Exchange:
         except FlowManagerError as error:
             raise EngineError(
                 f"The new code did not come to life ({reason}), and the old code could not be put"
-                f" back and started ({error.message})"
+                f" back and started ({error.message}); this is tried again while the manager runs"
             ) from error
         now = "and runs again" if self._ran else "and the container is stopped as before"
         raise EngineError(
@@ -153,8 +148,43 @@ class _Exchange:
         )
 
     async def _start_old(self) -> None:
+        await self._services.ledger.note(self._record, job=Job.NONE)
         if self._ran:
             await start_run(self._services, self._record)
+
+
+async def keep_old_code(store: CodeStore, record: ContainerRecord, path: Path) -> None:
+    """Read the code into a file that is whole as soon as it is there."""
+    aside = path.with_suffix(".part")
+    await store.read_code(record.id, aside)
+    await to_thread.run_sync(_settle, aside, path)
+
+
+def _settle(aside: Path, path: Path) -> None:
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+async def undo_update(services: Services, record: ContainerRecord) -> None:
+    """Put back the code from before an update that nobody finished. The record's lock is held.
+
+    Raises:
+        FlowManagerError: it cannot be done now.
+    """
+    runs = record.desired.wish is Wish.UP
+    async with working_folder(services, record) as folder:
+        await stop_run(services, record, record.terms.stop_timeout)
+        if (folder / OLD).exists():
+            await _store(services, record).write_code(record.id, folder / OLD)
+        await services.ledger.note(record, job=Job.NONE)
+    if runs:
+        await start_run(services, record)
+    services.reporter.note(
+        record,
+        "container_error",
+        "An update was interrupted; the container has its old code",
+    )
 
 
 def _told(error: Exception) -> str:

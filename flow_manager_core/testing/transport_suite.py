@@ -12,10 +12,11 @@ how a program with a given environment gets to its channel.
 
 from __future__ import annotations
 
+from flow_manager_core.testing.transport_cases.channels import ChannelCases
 from flow_manager_core.testing.transport_cases.connections import ConnectionCases
 from flow_manager_core.testing.transport_cases.endings import EndingCases
 from flow_manager_core.testing.transport_cases.streams import StreamCases
 
 
-class TransportSuite(ConnectionCases, StreamCases, EndingCases):
+class TransportSuite(ConnectionCases, StreamCases, ChannelCases, EndingCases):
     """Every case of the contract; see the module's text for how to subclass."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from functools import partial
 from queue import SimpleQueue
 from types import FrameType
@@ -12,7 +13,7 @@ from typing import Any, Callable, TypeVar
 from flow_manager_sdk.channel import socket_path
 from flow_manager_sdk.errors import NotConnected
 from flow_manager_sdk.frames import LIMIT, Message, encode
-from flow_manager_sdk.handlers import PING, PONG, Handlers, guarded
+from flow_manager_sdk.handlers import Handlers, guarded
 from flow_manager_sdk.link import Link
 from flow_manager_sdk.telling import tell
 
@@ -20,6 +21,8 @@ from flow_manager_sdk.telling import tell
 INBOX = 16
 #: Seconds that `Flow.send` waits for a connection by default.
 SEND_PATIENCE = 10.0
+#: Seconds between two signs of life while handlers do not keep up.
+SIGN_INTERVAL = 1.0
 SIGNALS = (int(signal.SIGTERM), int(signal.SIGINT))
 
 H = TypeVar("H", bound=Callable[..., Any])
@@ -149,16 +152,17 @@ class Flow:
             self._enqueue(partial(guarded, greeter))
 
     def _on_message(self, message: Message) -> None:
-        if message.command == PING:
-            # Answered here, so that a long handler does not make the flow look dead.
-            self._answer(encode(Message(PONG, reply_to=message.id), self._limit))
-        else:
-            self._enqueue(partial(self._handle, message))
+        self._enqueue(partial(self._handle, message))
 
     def _enqueue(self, task: Callable[[], None]) -> None:
+        silent_since = time.monotonic()
         while not self._room.acquire(timeout=0.1):
             if self._stopping:
                 return
+            if time.monotonic() - silent_since >= SIGN_INTERVAL:
+                # Nothing is read meanwhile, so no question whether the flow lives either.
+                self._link.show_life()
+                silent_since = time.monotonic()
         self._inbox.put(task)
 
     def _handle(self, message: Message) -> None:

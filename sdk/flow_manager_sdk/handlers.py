@@ -9,13 +9,11 @@ from functools import partial
 from typing import Any, Callable
 
 from flow_manager_sdk.frames import Message, encode
+from flow_manager_sdk.signs import PING
 from flow_manager_sdk.telling import tell
 
 #: The manager's word on a frame that it could not take; never answered.
 ERROR = "error"
-#: Asks whether the flow is there; the flow answers by itself.
-PING = "ping"
-PONG = "pong"
 #: Characters of an exception's text that are sent along.
 _MOST_TOLD = 1000
 

@@ -10,6 +10,7 @@ from typing import Callable
 from flow_manager_sdk.channel import Channel
 from flow_manager_sdk.errors import BadFrame, NotConnected
 from flow_manager_sdk.frames import Message
+from flow_manager_sdk.signs import HELLO, PING, UNASKED, answer
 from flow_manager_sdk.telling import tell
 
 #: Seconds before the first new try, and the most that doubling it leads to.
@@ -20,13 +21,13 @@ _GLANCE = 0.1
 
 
 class Link:
-    """Keeps a channel connected.
+    """Keeps a channel connected, and tells the manager that the flow lives.
 
     Args:
         path: of the manager's socket.
         limit: bytes of one message's JSON.
         on_connected: called after each connect, in the link's thread.
-        on_message: called with each message, in the link's thread.
+        on_message: called with each message but pings, in the link's thread.
     """
 
     def __init__(
@@ -80,6 +81,17 @@ class Link:
                 # The manager drops a frame that is not whole, so it may be sent again.
                 self._drop(channel)
 
+    def show_life(self) -> None:
+        """Tell that the flow is there, unasked; a connection that is broken is let go."""
+        with self._changed:
+            channel = self._channel
+        if channel is None:
+            return
+        try:
+            channel.send_frame(UNASKED)
+        except NotConnected:
+            self._drop(channel)
+
     def _connected(self, deadline: float, wanted: Callable[[], bool]) -> Channel:
         with self._changed:
             while self._channel is None:
@@ -107,6 +119,7 @@ class Link:
 
     def _serve(self) -> None:
         with Channel(self._path, limit=self._limit).connect() as channel:
+            channel.send_frame(HELLO)
             with self._changed:
                 self._channel = channel
                 self._changed.notify_all()
@@ -122,6 +135,13 @@ class Link:
             message = channel.receive()
         except BadFrame as error:
             tell(str(error))
+        else:
+            self._take(channel, message)
+
+    def _take(self, channel: Channel, message: Message) -> None:
+        if message.command == PING:
+            # Answered here, so that a long handler does not make the flow look dead.
+            channel.send_frame(answer(message))
         else:
             self._on_message(message)
 

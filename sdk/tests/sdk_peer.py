@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE = 10.0
+GREETING = {"command": "hello", "data": {"protocol": 1, "heartbeat": True}}
 
 
 class Line:
@@ -79,6 +80,13 @@ class Peer:
         self._listener.settimeout(PATIENCE)
 
     def accept(self) -> Line:
+        """Let a flow of the SDK in; it greets first."""
+        line = self.accept_bare()
+        assert line.receive() == GREETING
+        return line
+
+    def accept_bare(self) -> Line:
+        """Let any program in."""
         connection, _ = self._listener.accept()
         self.lines.append(Line(connection))
         return self.lines[-1]

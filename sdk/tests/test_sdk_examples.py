@@ -52,7 +52,7 @@ def test_greeter_says_hello_greets_and_crashes(peer: Peer, start: Start) -> None
 
 def test_bare_speaks_the_protocol_without_the_sdk(peer: Peer, start: Start) -> None:
     process = start("bare.py")
-    line = peer.accept()
+    line = peer.accept_bare()
     line.send("note", "no question")
     answer = line.ask("question", {"a": 1}, id="b1")
     assert answer == {"command": "result", "data": {"a": 1}, "reply_to": "b1"}

@@ -114,6 +114,21 @@ def test_ping_is_answered_also_while_a_handler_runs(peer: Peer, running: Run) ->
     assert line.receive()["reply_to"] == "q1"
 
 
+def test_a_flow_whose_handlers_do_not_keep_up_gives_signs_of_life_unasked(
+    peer: Peer, running: Run
+) -> None:
+    go_on = threading.Event()
+    running({"long": lambda data: go_on.wait(10) and data})
+    line = peer.accept()
+    for number in range(40):
+        line.send("long", number)
+    for _ in range(2):
+        assert line.receive() == {"command": "pong", "data": None}
+    go_on.set()
+    answers = [line.receive()["data"] for _ in range(40)]
+    assert answers == list(range(40))
+
+
 @pytest.mark.parametrize("handled", [True, False])
 def test_the_managers_error_is_handed_over_and_never_answered(
     peer: Peer, running: Run, handled: bool, capsys: pytest.CaptureFixture[str]

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from flow_manager_sdk import BadFrame, Channel, Flow, NoSocket, NotConnected
-from sdk.tests.sdk_peer import PATIENCE, Peer, until
+from sdk.tests.sdk_peer import GREETING, PATIENCE, Peer, until
 
 Run = Callable[..., Flow]
 SDK = Path(__file__).parent.parent
@@ -83,7 +83,7 @@ def test_either_variable_names_the_socket(
         monkeypatch.delenv(other, raising=False)
     monkeypatch.setenv(name, str(peer.path))
     with Channel().connect():
-        peer.accept()
+        peer.accept_bare()
 
 
 def test_a_flow_that_is_there_first_gets_in_once_the_manager_listens(
@@ -103,6 +103,34 @@ def test_a_flow_connects_again_after_each_break(peer: Peer, running: Run) -> Non
         line = peer.accept()
         assert line.ask("echo", number)["data"] == number
         line.close()
+
+
+def test_the_greeting_comes_first_on_every_connection(peer: Peer) -> None:
+    flow = Flow(str(peer.path))
+    flow.on_connected(lambda: flow.send("ready"))
+    thread = threading.Thread(target=flow.run)
+    thread.start()
+    for _ in range(3):
+        line = peer.accept_bare()
+        assert line.receive() == GREETING
+        assert line.receive()["command"] == "ready"
+        line.close()
+    flow.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_ping_that_cannot_be_answered_does_not_delay_the_next_connection(
+    peer: Peer, running: Run
+) -> None:
+    running()
+    line = peer.accept()
+    begun = time.monotonic()
+    for number in range(100):
+        line.send("ping", id=f"p{number}")
+    line.close()
+    peer.accept()
+    assert time.monotonic() - begun < 2
 
 
 def test_the_first_new_try_comes_fast_and_the_tries_grow_rare(peer: Peer, running: Run) -> None:
@@ -270,7 +298,7 @@ def test_a_flow_leaves_no_thread_and_no_descriptor(peer: Peer) -> None:
 
 def test_a_bare_channel_sends_and_receives(peer: Peer) -> None:
     with Channel(str(peer.path)).connect() as channel:
-        line = peer.accept()
+        line = peer.accept_bare()
         channel.send("hello", [1], id="c1")
         assert line.receive() == {"command": "hello", "data": [1], "id": "c1"}
         with pytest.raises(TimeoutError):
@@ -305,7 +333,7 @@ def test_ending_a_channel_frees_the_thread_that_receives(peer: Peer) -> None:
 
     thread = threading.Thread(target=wait)
     thread.start()
-    peer.accept()
+    peer.accept_bare()
     time.sleep(0.05)
     channel.end()
     thread.join(10)
@@ -323,7 +351,7 @@ def test_a_manager_that_does_not_read_is_given_up_not_waited_for_forever(
 ) -> None:
     monkeypatch.setattr("flow_manager_sdk.channel.SEND_TIMEOUT", 0.2)
     with Channel(str(peer.path)).connect() as channel:
-        peer.accept()
+        peer.accept_bare()
         with pytest.raises(NotConnected):
             for _ in range(100):
                 channel.send("flood", "x" * 500_000)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flow_manager_core.lifecycle import compare, shown_state, signal_of
+from flow_manager_core.lifecycle import Cause, compare, shown_state, signal_of
 from flow_manager_core.models import Container, ContainerState
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -41,13 +41,13 @@ RUNNING = seen(STATES.RUNNING, run=1)
 
 
 def test_a_first_start_is_told_as_running() -> None:
-    changes = compare(STATES.CREATED, CREATED, RUNNING, asked=False)
+    changes = compare(STATES.CREATED, CREATED, RUNNING, Cause.ITSELF)
     assert changes.states == (STATES.RUNNING,)
     assert changes.ended is None
 
 
 def test_looking_twice_at_the_same_tells_nothing() -> None:
-    assert compare(STATES.RUNNING, RUNNING, RUNNING, asked=False).states == ()
+    assert compare(STATES.RUNNING, RUNNING, RUNNING, Cause.ITSELF).states == ()
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_looking_twice_at_the_same_tells_nothing() -> None:
         (137, False, False, STATES.EXITED, True),
         (137, False, True, STATES.STOPPED, False),
         (143, False, True, STATES.STOPPED, False),
-        (0, True, False, STATES.EXITED, True),
+        (0, True, False, STATES.STOPPED, False),
         (137, True, False, STATES.EXITED, True),
     ],
 )
@@ -66,7 +66,7 @@ def test_an_end_is_a_crash_unless_asked_for_or_clean(
     code: int, oom: bool, asked: bool, state: ContainerState, crashed: bool
 ) -> None:
     ended = seen(STATES.EXITED, run=1, lasted=5, code=code, oom=oom)
-    changes = compare(STATES.RUNNING, RUNNING, ended, asked=asked)
+    changes = compare(STATES.RUNNING, RUNNING, ended, Cause.ASKED if asked else Cause.ITSELF)
     assert changes.states == (state,)
     assert changes.ended is not None
     assert changes.ended.crashed is crashed
@@ -75,14 +75,14 @@ def test_an_end_is_a_crash_unless_asked_for_or_clean(
 
 def test_a_run_that_began_and_ended_between_two_looks_is_told_as_both() -> None:
     ended = seen(STATES.EXITED, run=1, lasted=0.1, code=1)
-    changes = compare(STATES.CREATED, CREATED, ended, asked=False)
+    changes = compare(STATES.CREATED, CREATED, ended, Cause.ITSELF)
     assert changes.states == (STATES.RUNNING, STATES.EXITED)
     assert changes.ended is not None
     assert changes.ended.crashed
 
 
 def test_a_restart_behind_our_back_is_told_and_is_no_proof_of_a_crash() -> None:
-    changes = compare(STATES.RUNNING, RUNNING, seen(STATES.RUNNING, run=2), asked=False)
+    changes = compare(STATES.RUNNING, RUNNING, seen(STATES.RUNNING, run=2), Cause.ITSELF)
     assert changes.states == (STATES.EXITED, STATES.RUNNING)
     assert changes.ended is not None
     assert not changes.ended.crashed
@@ -90,12 +90,12 @@ def test_a_restart_behind_our_back_is_told_and_is_no_proof_of_a_crash() -> None:
 
 def test_a_failed_start_leaves_created_and_tells_nothing() -> None:
     failed = seen(STATES.CREATED, code=127)
-    assert compare(STATES.CREATED, CREATED, failed, asked=False).states == ()
+    assert compare(STATES.CREATED, CREATED, failed, Cause.ITSELF).states == ()
 
 
 def test_pausing_ends_no_run() -> None:
     paused = seen(STATES.PAUSED, run=1)
-    changes = compare(STATES.RUNNING, RUNNING, paused, asked=False)
+    changes = compare(STATES.RUNNING, RUNNING, paused, Cause.ITSELF)
     assert changes.states == (STATES.PAUSED,)
     assert changes.ended is None
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flow_manager_core.errors import InvalidRequest
-from flow_manager_core.models import Mount, PortMapping
+from flow_manager_core.models import Mount, PortMapping, RestartMode, RestartPolicy
 from flow_manager_core.operations.table import OPERATIONS, operation_named
 from flow_manager_core.requests import CreateContainer, GetContainerLogs, SendMessage, StopContainer
+from flow_manager_core.terms import TERMS, labels_for, read_terms, terms_of
 from flow_manager_core.wire import parse_request
 
 
@@ -122,6 +123,65 @@ def test_a_full_request_arrives_as_it_was_meant() -> None:
     assert spec.command == ("python3", "my flow.py")
     assert spec.volumes == (Mount("/data", "/x/y", read_only=True),)
     assert spec.ports == (PortMapping(8080, 0), PortMapping(53, 5353, "udp"))
+
+
+def test_a_container_may_say_how_patiently_it_is_restarted() -> None:
+    restart = {
+        "policy": "on-crash",
+        "max_attempts": 3,
+        "first_delay": 0,
+        "factor": 1.5,
+        "max_delay": 86400,
+        "jitter": 1,
+        "stable_after": 2.5,
+    }
+    spec = parse_request(CreateContainer, {"image": "i", "restart": restart}).spec("flow")
+    policy = RestartPolicy(RestartMode.ON_CRASH, 3, 0.0, 1.5, 86400.0, 1.0, 2.5)
+    assert spec.restart == policy
+    labels = labels_for(spec, "default", terms_of(spec, None, {}))
+    assert read_terms(labels).restart == policy
+    assert parse_request(CreateContainer, {"image": "i"}).spec("flow").restart == RestartPolicy()
+
+
+def test_every_fault_of_a_restart_policy_is_listed() -> None:
+    found = faults(
+        CreateContainer,
+        {
+            "image": "i",
+            "restart": {
+                "policy": 1,
+                "max_attempts": 0,
+                "first_delay": -1,
+                "factor": 0.5,
+                "max_delay": 86401,
+                "jitter": 1.1,
+                "stable_after": True,
+                "forever": True,
+            },
+        },
+    )
+    fields = ("policy", "max_attempts", "first_delay", "factor", "max_delay", "jitter")
+    assert set(found) == {f"restart.{f}" for f in (*fields, "stable_after", "forever")}
+
+
+@pytest.mark.parametrize(
+    ("label", "policy"),
+    [
+        ("{}", RestartPolicy()),
+        (
+            '{"restart": {"policy": "always", "max_attempts": 4}}',
+            RestartPolicy(RestartMode.ALWAYS, 4),
+        ),
+        (
+            '{"restart": {"policy": "always", "jitter": 0, "moon": "full"}}',
+            RestartPolicy(RestartMode.ALWAYS, jitter=0.0),
+        ),
+    ],
+)
+def test_the_restart_policy_of_an_older_or_newer_managers_label_is_read(
+    label: str, policy: RestartPolicy
+) -> None:
+    assert read_terms({TERMS: label}).restart == policy
 
 
 @pytest.mark.parametrize("since", [0, 1.5, "2026-01-01T00:00:00Z", "2026-01-01"])

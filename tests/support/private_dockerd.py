@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -30,8 +30,12 @@ E = TypeVar("E", bound=_Answering)
 
 def can_start() -> bool:
     """Whether this user may start a daemon, the programs are there, and no other daemon is."""
-    able = os.geteuid() == 0 and all(map(_program, ("dockerd", "iptables")))
-    return able and not _another_daemon()
+    return have_programs("dockerd", "iptables") and not _another_daemon()
+
+
+def have_programs(*names: str) -> bool:
+    """Whether this user is root and finds these programs."""
+    return os.geteuid() == 0 and all(map(_program, names))
 
 
 def _another_daemon() -> bool:
@@ -63,13 +67,13 @@ def private_dockerd(logs: Path, engine: Callable[[str, int], E]) -> Iterator[E]:
     folder = Path(tempfile.mkdtemp(prefix="fmd-"))
     try:
         with (logs / "dockerd.log").open("wb") as log:
-            process = _start(folder, log.fileno())
+            process = launch(folder, log.fileno())
         try:
             made = engine(f"unix://{folder}/docker.sock", process.pid)
-            _wait_until_ready(process, made, logs / "dockerd.log")
+            wait_until_ready(process, made, logs / "dockerd.log")
             yield made
         finally:
-            _stop(process)
+            stop(process)
     finally:
         _unmount(folder)
         shutil.rmtree(folder)
@@ -77,15 +81,27 @@ def private_dockerd(logs: Path, engine: Callable[[str, int], E]) -> Iterator[E]:
             subprocess.run(["ip", "link", "delete", BRIDGE], check=True)
 
 
-def _start(folder: Path, log: int) -> subprocess.Popen[bytes]:
+def launch(
+    folder: Path, log: int, *flags: str, inside: Sequence[str] = ()
+) -> subprocess.Popen[bytes]:
+    """Start a daemon, and do not wait for it.
+
+    Args:
+        folder: all that it keeps, with its socket ``docker.sock`` and its process id ``pid``.
+        log: a descriptor.
+        flags: more of its own.
+        inside: a command before its own, which must become it, not start it.
+    """
     return subprocess.Popen(
         [
+            *inside,
             str(_program("dockerd")),
             f"--data-root={folder}/data",
             f"--exec-root={folder}/exec",
             f"--pidfile={folder}/pid",
             f"--host=unix://{folder}/docker.sock",
             f"--config-file={_empty_config(folder)}",
+            *flags,
         ],
         stdin=subprocess.DEVNULL,
         stdout=log,
@@ -102,7 +118,12 @@ def _empty_config(folder: Path) -> Path:
     return path
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], engine: _Answering, log: Path) -> None:
+def wait_until_ready(process: subprocess.Popen[bytes], engine: _Answering, log: Path) -> None:
+    """Wait until a daemon answers.
+
+    Raises:
+        RuntimeError: it ended, or took too long; with the end of its log.
+    """
     end = time.monotonic() + START_TIMEOUT
     while not engine.answers():
         if process.poll() is not None or time.monotonic() > end:
@@ -111,7 +132,8 @@ def _wait_until_ready(process: subprocess.Popen[bytes], engine: _Answering, log:
         time.sleep(0.1)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask a daemon to end, and kill it if it does not."""
     process.terminate()
     try:
         process.wait(STOP_TIMEOUT)

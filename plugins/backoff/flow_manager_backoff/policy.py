@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import attrs
 from attrs import field, frozen, validators
 
 from flow_manager_core.models import GiveUp, RecoveryHistory, Restart, RestartPolicy
@@ -44,29 +45,41 @@ class Backoff:
 
     def decide(self, history: RecoveryHistory, restart: RestartPolicy) -> Restart | GiveUp:
         """See `RecoveryPolicy`."""
-        attempt = self._crashes_in_a_row(history)
-        limit = restart.max_attempts
-        limit = self._settings.max_attempts if limit is None else limit
+        settings = _overridden(self._settings, restart)
+        attempt = _ends_in_a_row(history, settings.stable_after)
+        limit = settings.max_attempts
         if attempt > limit:
             return GiveUp(attempts=limit, reason=f"still failing after {limit} restarts in a row")
-        return Restart(attempt=attempt, delay=self._delay(attempt))
+        shortening = 1 - settings.jitter * self._chance.random()
+        return Restart(attempt=attempt, delay=_delay(settings, attempt) * shortening)
 
-    def _crashes_in_a_row(self, history: RecoveryHistory) -> int:
-        """Count back to the latest stable run; that one's end is the first of the row."""
-        count = 0
-        for uptime in reversed(history.uptimes):
-            count += 1
-            if uptime >= self._settings.stable_after:
-                break
-        return count
 
-    def _delay(self, attempt: int) -> float:
-        settings = self._settings
-        if settings.first_delay == 0:
-            return 0.0
-        delay = settings.first_delay
-        for _ in range(attempt - 1):
-            delay = min(settings.cap, delay * settings.factor)
-            if delay == settings.cap or settings.factor == 1:
-                break
-        return min(settings.cap, delay) * (1 - settings.jitter * self._chance.random())
+def _overridden(settings: BackoffSettings, restart: RestartPolicy) -> BackoffSettings:
+    """The settings with the container's own wishes over them."""
+    wishes = attrs.asdict(restart, filter=lambda _, value: value is not None)
+    del wishes["policy"]
+    if "max_delay" in wishes:
+        wishes["cap"] = wishes.pop("max_delay")
+    return attrs.evolve(settings, **wishes)
+
+
+def _ends_in_a_row(history: RecoveryHistory, stable_after: float) -> int:
+    """Count back to the latest stable run; that one's end is the first of the row."""
+    count = 0
+    for uptime in reversed(history.uptimes):
+        count += 1
+        if uptime >= stable_after:
+            break
+    return count
+
+
+def _delay(settings: BackoffSettings, attempt: int) -> float:
+    """The longest that the attempt may have to wait, in seconds."""
+    delay = min(settings.cap, settings.first_delay)
+    if delay == 0 or settings.factor == 1:
+        return delay
+    for _ in range(attempt - 1):
+        if delay == settings.cap:
+            break
+        delay = min(settings.cap, delay * settings.factor)
+    return delay

@@ -46,6 +46,46 @@ def test_a_container_may_set_its_own_limit() -> None:
     assert verdict(STEADY, *[0.1] * 50, restart=generous) == Restart(50, 10)
 
 
+def test_every_setting_can_be_overridden_by_a_container() -> None:
+    hasty = RestartPolicy(
+        max_attempts=3, first_delay=0.5, factor=3, max_delay=4, jitter=0, stable_after=1
+    )
+    jittery = BackoffSettings(
+        first_delay=30, factor=1, cap=90, jitter=1, max_attempts=9, stable_after=500
+    )
+    assert [verdict(jittery, *[0.1] * n, restart=hasty) for n in range(1, 5)] == [
+        Restart(1, 0.5),
+        Restart(2, 1.5),
+        Restart(3, 4),
+        GiveUp(3, "still failing after 3 restarts in a row"),
+    ]
+    assert verdict(jittery, *[0.1] * 3, 1.5, restart=hasty) == Restart(1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("own", "delay"),
+    [
+        (RestartPolicy(first_delay=0), 0),
+        (RestartPolicy(first_delay=3), 6),
+        (RestartPolicy(first_delay=50), 10),
+        (RestartPolicy(factor=1), 1),
+        (RestartPolicy(max_delay=1.5), 1.5),
+        (RestartPolicy(max_delay=0), 0),
+    ],
+)
+def test_what_a_container_leaves_open_stays_as_set(own: RestartPolicy, delay: float) -> None:
+    assert verdict(STEADY, 0.1, 0.1, restart=own) == Restart(2, delay)
+
+
+def test_a_containers_own_jitter_takes_off_at_most_its_share() -> None:
+    policy = Backoff(STEADY)
+    history = RecoveryHistory((0.1,), (0.0,))
+    verdicts = [policy.decide(history, RestartPolicy(jitter=0.5)) for _ in range(50)]
+    delays = [v.delay for v in verdicts if isinstance(v, Restart)]
+    assert len(set(delays)) > 10
+    assert all(0.5 <= delay <= 1 for delay in delays)
+
+
 @given(
     st.lists(st.floats(0, 1e6), min_size=1, max_size=50),
     st.floats(0, 100),

@@ -1,0 +1,131 @@
+"""Keeps the line to the engine, and the gate before it true.
+
+Events make it fast, listing makes it true. Whenever the line was broken, what happened meanwhile is
+found out before the gate opens again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from flow_manager_core.contracts import ContainerBackend
+from flow_manager_core.errors import FlowManagerError
+from flow_manager_core.gate import Gate
+from flow_manager_core.log import get_log
+from flow_manager_core.models import EngineEvent, EngineInfo
+
+#: Seconds until the engine is looked for again.
+AGAIN = 0.5
+#: Seconds that a change may be older than the event that tells of it.
+EVENT_SLACK = 1.0
+
+
+class EngineWatch:
+    """Subscribes to the engine's events, asks it every few seconds whether it is there.
+
+    Args:
+        interval: seconds between two questions.
+        heard: told of every event.
+        catch_up: finds out what happened before the engine's events were followed.
+        compare: compares with the engine's list; returns the containers that differed.
+    """
+
+    def __init__(
+        self,
+        backend: ContainerBackend,
+        gate: Gate,
+        *,
+        interval: float,
+        heard: Callable[[EngineEvent], None],
+        catch_up: Callable[[EngineInfo], Awaitable[None]],
+        compare: Callable[[], Awaitable[set[str]]],
+    ) -> None:
+        self._backend = backend
+        self._gate = gate
+        self._interval = interval
+        self._heard = heard
+        self._catch_up = catch_up
+        self._compare = compare
+        self._told_at: dict[str, float] = {}
+        self._log = get_log("supervisor")
+
+    async def run(self, first: anyio.Event) -> None:
+        """Watch until cancelled.
+
+        Args:
+            first: set after the first try to reach the engine.
+        """
+        while True:
+            try:
+                await self._follow(first)
+            except FlowManagerError as error:
+                self._away(error.message)
+            except Exception as error:  # noqa: BLE001  # a provider's fault must not end the watch
+                self._broken(error)
+            first.set()
+            await self._pause(AGAIN)
+
+    async def _follow(self, first: anyio.Event) -> None:
+        """Follow one subscription to its end."""
+        info = await self._backend.ping()
+        async with self._backend.watch() as events:
+            await self._catch_up(info)
+            self._back()
+            first.set()
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._check, info.life, group.cancel_scope)
+                async for event in events:
+                    self._told_at[event.container_id] = anyio.current_time()
+                    self._heard(event)
+                self._gate.doubt()
+                group.cancel_scope.cancel()
+        self._log.info("The engine's events are followed anew")
+
+    async def _check(self, life: str, scope: anyio.CancelScope) -> None:
+        """Ask and compare until there is a reason to follow the events anew."""
+        try:
+            await self._pause(self._interval)
+            while await self._all_well(life):
+                await self._pause(self._interval)
+        except FlowManagerError as error:
+            self._away(error.message)
+        except Exception as error:  # noqa: BLE001  # as in `run`
+            self._broken(error)
+        scope.cancel()
+
+    async def _all_well(self, life: str) -> bool:
+        before = anyio.current_time()
+        if (await self._backend.ping()).life != life:
+            self._gate.doubt()
+            return False
+        differing = await self._compare()
+        self._gate.open()
+        if not differing:
+            return True
+        await anyio.sleep(EVENT_SLACK)
+        silent = {one for one in differing if self._told_at.get(one, 0) < before - self._interval}
+        self._told_at = {k: at for k, at in self._told_at.items() if at > before - self._interval}
+        if silent:
+            self._log.warning("The engine's events fell silent: a change was not told")
+        return not silent
+
+    async def _pause(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            await self._gate.ask_now.wait()
+        self._gate.ask_now = anyio.Event()
+
+    def _back(self) -> None:
+        if self._gate.reason is not None:
+            self._log.info("The engine answers again")
+        self._gate.open()
+
+    def _broken(self, error: Exception) -> None:
+        self._log.error("The backend failed in a way that it must not", exc_info=error)
+        self._away(f"its backend failed ({type(error).__name__})")
+
+    def _away(self, reason: str) -> None:
+        if self._gate.reason is None:
+            self._log.error("The engine does not answer", error=reason)
+        self._gate.close(reason)

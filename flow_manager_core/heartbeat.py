@@ -1,0 +1,104 @@
+"""Signs of life: asks a flow that has gone silent whether it is still there.
+
+A connection to a program that is frozen, or to a host that is gone, looks like one to a program
+that has nothing to say. Only a flow that promised to answer can be asked: its first frame is
+
+    {"command": "hello", "data": {"protocol": 1, "heartbeat": true}}
+
+Whatever arrives is a sign of life. Silence is counted in questions that stayed unanswered, not
+taken from the clock: a manager that was itself frozen must not blame its flows for that.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from itertools import count
+
+import anyio
+from attrs import frozen
+
+from flow_manager_core.connection import Connection
+from flow_manager_core.framing import encode_frame
+from flow_manager_core.models import Message
+
+HELLO = "hello"
+PING = "ping"
+PONG = "pong"
+#: The ids of our questions begin with this.
+ID_PREFIX = "fm-ping-"
+#: Intervals of silence that end a connection.
+MISSED = 3
+
+
+@frozen
+class Hello:
+    """What a flow says of itself when it connects.
+
+    Args:
+        protocol: the version of the channel's protocol that it speaks.
+        heartbeat: whether it answers every ``ping``, whatever else it is doing.
+    """
+
+    protocol: int
+    heartbeat: bool = False
+
+
+def read_hello(message: Message) -> Hello | None:
+    """Read a first frame; ``None`` when it is an ordinary message."""
+    data = message.data
+    if message.command != HELLO or not isinstance(data, Mapping):
+        return None
+    protocol, heartbeat = data.get("protocol"), data.get("heartbeat", False)
+    if type(protocol) is not int or protocol < 1 or type(heartbeat) is not bool:
+        return None
+    return Hello(protocol, heartbeat)
+
+
+class Heartbeat:
+    """Watches over one connection.
+
+    Args:
+        interval: seconds of silence after which the flow is asked; 0: it never is.
+        limit: bytes of one message's JSON.
+    """
+
+    def __init__(self, interval: float, limit: int) -> None:
+        self._interval = interval
+        self._limit = limit
+        self._ids = (f"{ID_PREFIX}{secrets.token_hex(4)}-{number}" for number in count(1))
+        self._first = True
+        self._promised = anyio.Event()
+
+    def greeted(self, message: Message) -> bool:
+        """Take a message as it comes; tell whether it is the connection's greeting."""
+        first, self._first = self._first, False
+        hello = read_hello(message) if first else None
+        if hello is not None and hello.heartbeat:
+            self._promised.set()
+        return hello is not None
+
+    def answered(self, message: Message) -> bool:
+        """Whether a message says nothing but that the flow lives, asked or not."""
+        if message.command != PONG or not self._promised.is_set():
+            return False
+        return message.reply_to is None or message.reply_to.startswith(ID_PREFIX)
+
+    async def run(self, connection: Connection) -> None:
+        """Ask whenever there is silence, and end the connection when it lasts."""
+        await self._promised.wait()
+        if self._interval <= 0:
+            return
+        silent, since = 0, connection.heard_at
+        while silent < MISSED:
+            before = connection.received
+            await anyio.sleep_until(since + self._interval)
+            if connection.received != before:
+                silent, since = 0, connection.heard_at
+                continue
+            since = anyio.current_time()
+            # A flow that this side holds back has no chance to be heard.
+            silent = silent + 1 if connection.reading else 0
+            if 0 < silent < MISSED:
+                connection.write_soon(encode_frame(Message(PING, id=next(self._ids)), self._limit))
+        connection.end(f"no sign of life for {MISSED * self._interval:g} s")

@@ -1,0 +1,121 @@
+"""What the machine shows without the manager's help: containers, processes, files, descriptors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from attrs import frozen
+
+from tests.chaos.manager import Manager
+
+INSTANCE_LABEL = "flow-manager.instance"
+
+
+@frozen
+class Seen:
+    """One container as the engine, or the process backend's folder, has it.
+
+    Args:
+        pid: the host's number of the program's first process; 0: it does not run.
+    """
+
+    id: str
+    name: str
+    pid: int
+
+    @property
+    def short_id(self) -> str:
+        """As clients are shown it."""
+        return self.id[:12]
+
+
+def containers(manager: Manager) -> dict[str, Seen]:
+    """All containers of the manager's instance, by their short ids."""
+    found = _docker(manager) if manager.backend == "docker" else _process(manager)
+    return {one.short_id: one for one in found}
+
+
+def _docker(manager: Manager) -> list[Seen]:
+    import docker
+
+    found = []
+    with docker.APIClient(base_url=manager.engine, version="auto", timeout=30) as client:
+        label = f"{INSTANCE_LABEL}={manager.instance}"
+        for entry in client.containers(all=True, filters={"label": label}):
+            with suppress(docker.errors.NotFound):
+                body = client.inspect_container(entry["Id"])
+                pid = body["State"]["Pid"] if body["State"]["Running"] else 0
+                found.append(Seen(entry["Id"], body["Name"].lstrip("/"), pid))
+    return found
+
+
+def _process(manager: Manager) -> list[Seen]:
+    root = manager.state_dir / "process" / quote(manager.instance, safe="")
+    found = []
+    for folder in root.iterdir() if root.is_dir() else ():
+        body = _json(folder / "container.json")
+        if body is not None and not folder.name.startswith("."):
+            found.append(Seen(body["id"], body["name"], _pid(folder)))
+    return found
+
+
+def _pid(folder: Path) -> int:
+    run, end = _json(folder / "run.json"), _json(folder / "exit.json")
+    over = run is None or (end is not None and end["run"] >= run["run"])
+    return 0 if run is None or over or not _ticks_are(run["pid"], run["pid_ticks"]) else run["pid"]
+
+
+def _ticks_are(pid: int, ticks: int) -> bool:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return fields[0] not in "ZX" and int(fields[19]) == ticks
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def remove_all(manager: Manager) -> None:
+    """Take away every container of an instance, behind its manager's back (Docker alone)."""
+    import docker
+
+    with docker.APIClient(base_url=manager.engine, version="auto", timeout=60) as client:
+        label = f"{INSTANCE_LABEL}={manager.instance}"
+        for entry in client.containers(all=True, filters={"label": label}):
+            with suppress(docker.errors.APIError):
+                client.remove_container(entry["Id"], force=True, v=True)
+
+
+def channel_names(manager: Manager) -> set[str]:
+    """The names for which something stands in the socket folder."""
+    found = manager.socket_dir.iterdir() if manager.socket_dir.is_dir() else ()
+    return {path.name.removesuffix(".new").rpartition(".")[0] or path.name for path in found}
+
+
+def scraps(manager: Manager) -> list[str]:
+    """What an operation's work area and the temporary folder hold."""
+    places = [manager.state_dir / "instances" / manager.instance / "work"]
+    if manager.backend == "process":
+        places.append(manager.state_dir / "process" / manager.instance)
+    found = [path for place in places if place.is_dir() for path in place.iterdir()]
+    scrap = [p for p in found if p.parent.name == "work" or p.name.startswith(".")]
+    return sorted(map(str, [*scrap, *manager.temp.glob("flow-manager-*")]))
+
+
+def held(pid: int) -> Mapping[str, int]:
+    """How many descriptors and threads a process has."""
+    proc = Path(f"/proc/{pid}")
+    return {kind: len(list((proc / folder).iterdir())) for kind, folder in _KINDS.items()}
+
+
+_KINDS = {"descriptors": "fd", "threads": "task"}

@@ -15,8 +15,10 @@ from flow_manager_core.ledger import Ledger, monotonic_ends
 from flow_manager_core.lifecycle import shown_state
 from flow_manager_core.log import get_log
 from flow_manager_core.models import Container, ContainerState, Message
+from flow_manager_core.news import News
 from flow_manager_core.registry import ContainerRecord, Registry
-from flow_manager_core.reporter import ChannelReporter, ErrorBody, Reporter
+from flow_manager_core.reporter import ChannelReporter, Reporter
+from flow_manager_core.settings import Settings
 from flow_manager_core.terms import NAME, Terms, read_terms
 from flow_manager_core.trace import for_nobody
 
@@ -25,9 +27,7 @@ class Channels:
     """Opens and closes the channel of each record.
 
     Args:
-        frame_limit: bytes of one message's JSON.
-        heartbeat: seconds of silence after which a flow is asked for a sign of life.
-        error_body: the chosen error format.
+        settings: of them, the limit of a frame and the heartbeat's interval count.
         on_end: told when a channel went down.
     """
 
@@ -35,16 +35,12 @@ class Channels:
         self,
         transport: Transport,
         reporter: Reporter,
-        frame_limit: int,
-        heartbeat: float,
-        error_body: ErrorBody,
+        settings: Settings,
         on_end: Callable[[ContainerRecord], None],
     ) -> None:
         self._transport = transport
         self._reporter = reporter
-        self._frame_limit = frame_limit
-        self._heartbeat = heartbeat
-        self._error_body = error_body
+        self._settings = settings
         self._on_end = on_end
         self._log = get_log("channel")
 
@@ -55,7 +51,12 @@ class Channels:
             ChannelError: the transport cannot.
         """
         listener = ChannelReporter(record, self._reporter, self._on_end)
-        channel = Channel(listener, self._frame_limit, self._error_frame, heartbeat=self._heartbeat)
+        channel = Channel(
+            listener,
+            self._settings.frame_limit,
+            self._error_frame,
+            heartbeat=self._settings.heartbeat_interval,
+        )
         if seen_before:
             channel.assume_seen()
         with for_nobody():
@@ -75,7 +76,7 @@ class Channels:
             self._log.exception("A channel could not be taken away", address=endpoint.address)
 
     def _error_frame(self, error: FlowManagerError) -> Message:
-        return Message("error", dict(self._error_body(error)))
+        return Message("error", dict(self._reporter.error_body(error)))
 
 
 class Adopter:
@@ -87,9 +88,10 @@ class Adopter:
     """
 
     def __init__(
-        self, registry: Registry, channels: Channels, ledger: Ledger, grace: float
+        self, registry: Registry, channels: Channels, ledger: Ledger, news: News, grace: float
     ) -> None:
         self._registry = registry
+        self._news = news
         self._channels = channels
         self._ledger = ledger
         self._grace = grace
@@ -112,6 +114,7 @@ class Adopter:
         self._registry.reserve(record)
         desired = self._ledger.entry_of(container, name, record.terms)
         self._recall(record, container, desired)
+        self._news.about(container.id)
         # Before its flow can connect: what is told of that names the container.
         self._registry.admit(record, record.container or container)
         try:

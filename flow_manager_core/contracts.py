@@ -1,8 +1,8 @@
 """The seams: what a provider must do, and what it may count on.
 
 A class with several methods is an ABC; a part that does one thing is a `Protocol`. A backend's
-optional abilities (`EventMemory`, `ImagePuller`, `CodeStore`, `ResourceMeter`) are small interfaces of their own:
-a backend that has one inherits from it as well.
+optional abilities (`EventMemory`, `ImagePuller`, `CodeStore`, `ResourceMeter`) are small
+interfaces of their own: a backend that has one inherits from it as well.
 
 Every method that talks to something outside carries a deadline of its own, raises only
 `FlowManagerError`, and leaves cancellation alone.
@@ -268,6 +268,12 @@ class Gateway(Protocol):
 
     def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
         """Follow all events from now on; see `bus` for what happens to a slow reader."""
+
+    def news(self) -> Sequence[Event]:
+        """What a client that has just come is to be told first; as a rule nothing.
+
+        Soon after its start: what the manager found out of the time when it was not there.
+        """
 
     def event_body(self, event: Event) -> Mapping[str, Any]:
         """The event as the JSON object that clients get."""

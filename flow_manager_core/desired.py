@@ -94,23 +94,25 @@ class Need(StrEnum):
     RECOVER = "restart"
 
 
+_UNFINISHED = {Job.CREATE: Need.FINISH_CREATE, Job.UPDATE: Need.UNDO_UPDATE}
+
+
 def need(desired: Desired, seen: Container) -> Need:
     """Compare; pure. An end that nobody has judged yet needs nothing but to be looked at."""
     if desired.wish is Wish.GONE:
         return Need.FINISH_DELETE
-    if desired.job is Job.CREATE:
-        return Need.FINISH_CREATE
-    if desired.job is Job.UPDATE:
-        return Need.UNDO_UPDATE
-    run = seen.started_at
-    if desired.wish is Wish.DOWN:
-        asked = run is not None and run == desired.asked_run
-        return Need.FINISH_STOP if seen.state.alive and asked else Need.NOTHING
+    if desired.job in _UNFINISHED:
+        return _UNFINISHED[desired.job]
     if seen.state.alive:
-        return Need.NOTHING
-    if run is None or run == desired.asked_run:
+        stopping = desired.wish is Wish.DOWN and seen.started_at == desired.asked_run
+        return Need.FINISH_STOP if stopping else Need.NOTHING
+    return _need_of_ended(desired, seen) if desired.wish is Wish.UP else Need.NOTHING
+
+
+def _need_of_ended(desired: Desired, seen: Container) -> Need:
+    if seen.started_at is None or seen.started_at == desired.asked_run:
         return Need.START
-    return Need.RECOVER if run == desired.ended_run else Need.NOTHING
+    return Need.RECOVER if seen.started_at == desired.ended_run else Need.NOTHING
 
 
 def _plain(value: object) -> object:

@@ -6,15 +6,14 @@ found out before the gate opens again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import anyio
 
 from flow_manager_core.contracts import ContainerBackend
 from flow_manager_core.errors import FlowManagerError
 from flow_manager_core.gate import Gate
 from flow_manager_core.log import get_log
-from flow_manager_core.models import EngineEvent, EngineInfo
+from flow_manager_core.settings import Settings
+from flow_manager_core.supervisor import Supervisor
 
 #: Seconds until the engine is looked for again.
 AGAIN = 0.5
@@ -23,31 +22,19 @@ EVENT_SLACK = 1.0
 
 
 class EngineWatch:
-    """Subscribes to the engine's events, asks it every few seconds whether it is there.
+    """Subscribes to the engine's events, and asks it every few seconds whether it is there.
 
     Args:
-        interval: seconds between two questions.
-        heard: told of every event.
-        catch_up: finds out what happened before the engine's events were followed.
-        compare: compares with the engine's list; returns the containers that differed.
+        settings: of them, the interval between two comparisons counts.
     """
 
     def __init__(
-        self,
-        backend: ContainerBackend,
-        gate: Gate,
-        *,
-        interval: float,
-        heard: Callable[[EngineEvent], None],
-        catch_up: Callable[[EngineInfo], Awaitable[None]],
-        compare: Callable[[], Awaitable[set[str]]],
+        self, backend: ContainerBackend, gate: Gate, supervisor: Supervisor, settings: Settings
     ) -> None:
         self._backend = backend
         self._gate = gate
-        self._interval = interval
-        self._heard = heard
-        self._catch_up = catch_up
-        self._compare = compare
+        self._supervisor = supervisor
+        self._interval = settings.reconcile_interval
         self._told_at: dict[str, float] = {}
         self._log = get_log("supervisor")
 
@@ -71,14 +58,14 @@ class EngineWatch:
         """Follow one subscription to its end."""
         info = await self._backend.ping()
         async with self._backend.watch() as events:
-            await self._catch_up(info)
+            await self._supervisor.catch_up(info)
             self._back()
             first.set()
             async with anyio.create_task_group() as group:
                 group.start_soon(self._check, info.life, group.cancel_scope)
                 async for event in events:
                     self._told_at[event.container_id] = anyio.current_time()
-                    self._heard(event)
+                    self._supervisor.heard(event)
                 self._gate.doubt()
                 group.cancel_scope.cancel()
         self._log.info("The engine's events are followed anew")
@@ -100,7 +87,7 @@ class EngineWatch:
         if (await self._backend.ping()).life != life:
             self._gate.doubt()
             return False
-        differing = await self._compare()
+        differing = await self._supervisor.reconcile()
         self._gate.open()
         if not differing:
             return True

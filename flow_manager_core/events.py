@@ -132,6 +132,14 @@ class ErrorReported(Event):
 
 
 @frozen(kw_only=True)
+class ManagerStopping(Event):
+    """The manager closes: no more requests are taken. `container_id` is empty."""
+
+    name: ClassVar[str] = "manager_stopping"
+    reason: str
+
+
+@frozen(kw_only=True)
 class ActivityLogged(Event):
     """A user-visible activity, for a feed that a person reads."""
 

@@ -12,6 +12,7 @@ from flow_manager_core.errors import (
     ShuttingDown,
     SystemFault,
 )
+from flow_manager_core.events import ManagerStopping
 from flow_manager_core.log import get_log
 from flow_manager_core.operations.table import Operation, operation_named
 from flow_manager_core.registry import ContainerRecord
@@ -64,6 +65,9 @@ class Executor:
     async def close(self, timeout: float) -> None:
         """Take no more requests; give those in flight `timeout` seconds, then fail them by name."""
         self._closing = True
+        self._services.reporter.tell(
+            ManagerStopping(container_id="", reason="the manager is shutting down")
+        )
         with anyio.move_on_after(timeout, shield=True):
             await self._all_done()
         for scope in self._active:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 import anyio
+from anyio.abc import TaskGroup
+from attrs import frozen
 
 from flow_manager_core.adoption import Adopter, Channels
 from flow_manager_core.bus import EventBus
 from flow_manager_core.choice import Chosen
+from flow_manager_core.contracts import ContainerBackend, Transport
 from flow_manager_core.convergence import Converger, clear_workplace
 from flow_manager_core.desired import Wish
 from flow_manager_core.engine_watch import EngineWatch
 from flow_manager_core.gate import Gate
+from flow_manager_core.instance_folder import Workplace
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.lifecycle import RunEnded
 from flow_manager_core.operations.running import start_run
@@ -33,6 +37,17 @@ LATE = 5.0
 LAST_WORDS = 1.0
 
 
+@frozen(kw_only=True)
+class _Ground:
+    """What the parts stand on: entered, but not yet connected with one another."""
+
+    backend: ContainerBackend
+    transport: Transport
+    group: TaskGroup
+    ledger: Ledger
+    workplace: Workplace
+
+
 async def build_services(
     stack: AsyncExitStack,
     settings: Settings,
@@ -44,78 +59,82 @@ async def build_services(
 
     An engine that does not answer is no reason not to start: it goes on being looked for.
     """
-    backend_provider, backend_context = chosen.backend
-    transport_provider, transport_context = chosen.transport
-    records, past, workplace = await stack.enter_async_context(open_records(settings))
-    backend = await stack.enter_async_context(backend_provider.factory(backend_context))
-    transport = await stack.enter_async_context(transport_provider.factory(transport_context))
-    group = await stack.enter_async_context(anyio.create_task_group())
-    stack.callback(group.cancel_scope.cancel)
-    registry = Registry()
-    reporter = Reporter(bus, error_body)
-    ledger = Ledger(records, past)
-    gate = Gate()
-    channels = Channels(
-        transport,
-        reporter,
-        settings.frame_limit,
-        settings.heartbeat_interval,
-        error_body,
-        on_end=lambda record: supervisor.channel_ended(record),
-    )
-    adopter = Adopter(registry, channels, ledger, settings.request_timeout + LATE)
-
-    async def start(record: ContainerRecord) -> None:
-        await start_run(services, record, refused=Wish.UP)
-
-    async def on_end(record: ContainerRecord, ended: RunEnded) -> None:
-        await recovery.run_ended(record, ended)
-        group.start_soon(_end_channel, record)
-
-    recovery = Recoverer(chosen.recovery, reporter, ledger, gate, group, start)
-    supervisor = Supervisor(
-        backend,
-        registry,
-        reporter,
-        ledger,
-        gate,
-        on_end=on_end,
-        adopt=adopter.adopt,
-        drop=adopter.release,
-        sweep=adopter.sweep,
-        consider=lambda record: converger.consider(record),
-    )
-    watch = EngineWatch(
-        backend,
-        gate,
-        interval=settings.reconcile_interval,
-        heard=supervisor.heard,
-        catch_up=supervisor.catch_up,
-        compare=supervisor.reconcile,
-    )
-    services = Services(
-        settings=settings,
-        backend_name=backend_provider.name,
-        backend=backend,
-        transport=transport,
-        registry=registry,
-        channels=channels,
-        supervisor=supervisor,
-        recovery=recovery,
-        reporter=reporter,
-        ledger=ledger,
-        gate=gate,
-        retry=Retrier(chosen.recovery, gate, settings.retry_for),
-        workplace=workplace,
-    )
-    converger = Converger(services, group)
+    ground = await _enter(stack, settings, chosen)
+    services, watch = _connect(ground, settings, chosen, Reporter(bus, error_body))
     looked = anyio.Event()
-    group.start_soon(supervisor.run)
-    group.start_soon(watch.run, looked)
+    ground.group.start_soon(services.supervisor.run)
+    ground.group.start_soon(watch.run, looked)
     with anyio.move_on_after(FIRST_LOOK):
         await looked.wait()
     await clear_workplace(services)
     return services
+
+
+async def _enter(stack: AsyncExitStack, settings: Settings, chosen: Chosen) -> _Ground:
+    backend, backend_context = chosen.backend
+    transport, transport_context = chosen.transport
+    records, past, workplace = await stack.enter_async_context(open_records(settings))
+    ground = _Ground(
+        backend=await stack.enter_async_context(backend.factory(backend_context)),
+        transport=await stack.enter_async_context(transport.factory(transport_context)),
+        group=await stack.enter_async_context(anyio.create_task_group()),
+        ledger=Ledger(records, past),
+        workplace=workplace,
+    )
+    stack.callback(ground.group.cancel_scope.cancel)
+    return ground
+
+
+def _connect(
+    ground: _Ground, settings: Settings, chosen: Chosen, reporter: Reporter
+) -> tuple[Services, EngineWatch]:
+    """Make the parts; those that need a later one reach it through a function of this one."""
+    registry, gate = Registry(), Gate()
+
+    def channel_ended(record: ContainerRecord) -> None:
+        services.supervisor.channel_ended(record)
+
+    def consider(record: ContainerRecord) -> None:
+        converger.consider(record)
+
+    async def start(record: ContainerRecord) -> None:
+        await start_run(services, record, refused=Wish.UP)
+
+    async def run_ended(record: ContainerRecord, ended: RunEnded) -> None:
+        await services.recovery.run_ended(record, ended)
+        ground.group.start_soon(_end_channel, record)
+
+    channels = Channels(ground.transport, reporter, settings, channel_ended)
+    late = settings.request_timeout + LATE
+    adopter = Adopter(registry, channels, ground.ledger, reporter.news, late)
+    services = Services(
+        settings=settings,
+        backend_name=chosen.backend[0].name,
+        backend=ground.backend,
+        transport=ground.transport,
+        registry=registry,
+        channels=channels,
+        supervisor=Supervisor(
+            ground.backend,
+            registry,
+            reporter,
+            ground.ledger,
+            gate,
+            on_end=run_ended,
+            adopt=adopter.adopt,
+            drop=adopter.release,
+            sweep=adopter.sweep,
+            consider=consider,
+        ),
+        recovery=Recoverer(chosen.recovery, reporter, ground.ledger, gate, ground.group, start),
+        reporter=reporter,
+        ledger=ground.ledger,
+        gate=gate,
+        retry=Retrier(chosen.recovery, gate, settings.retry_for),
+        workplace=ground.workplace,
+    )
+    converger = Converger(services, ground.group)
+    return services, EngineWatch(ground.backend, gate, services.supervisor, settings)
 
 
 async def _end_channel(record: ContainerRecord) -> None:

@@ -23,6 +23,7 @@ from flow_manager_core.choice import Choice, Chosen
 from flow_manager_core.errors import ConfigurationError, FlowManagerError
 from flow_manager_core.events import Event, now
 from flow_manager_core.execution import Executor
+from flow_manager_core.farewell import stop_flows
 from flow_manager_core.health import health_of
 from flow_manager_core.house import build_services
 from flow_manager_core.log import get_log
@@ -36,7 +37,7 @@ from flow_manager_core.providers import (
     TransportProvider,
 )
 from flow_manager_core.services import Services
-from flow_manager_core.settings import Settings
+from flow_manager_core.settings import OnExit, Settings
 from flow_manager_core.settings_check import settings_faults
 from flow_manager_core.turns import Turns
 from flow_manager_core.version import __version__
@@ -126,6 +127,8 @@ class FlowManager:
         for provider, context in self._chosen.frontends:
             frontend = await stack.enter_async_context(provider.factory(context, self))
             self.addresses += frontend.addresses
+        if self.settings.on_exit is OnExit.STOP:
+            stack.push_async_callback(stop_flows, self._services)
         stack.push_async_callback(self._executor.close, self.settings.shutdown_timeout)
 
     @property
@@ -160,6 +163,10 @@ class FlowManager:
         """Follow all events from now on; a reader that is too slow gets `EventsLost`."""
         with self._bus.subscribe() as subscription:
             yield subscription
+
+    def news(self) -> Sequence[Event]:
+        """What was told of an earlier life's containers since the start, while that is new."""
+        return () if self._services is None else self._services.reporter.news.latest()
 
     def event_body(self, event: Event) -> Mapping[str, Any]:
         """The event as clients get it."""

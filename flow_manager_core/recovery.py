@@ -77,6 +77,7 @@ class Recoverer:
         self._start = start
         self._limiter = anyio.CapacityLimiter(RESTARTS)
         self._pending: dict[ContainerRecord, _Pending] = {}
+        self._closed = False
         self._log = get_log("recovery")
 
     async def run_ended(self, record: ContainerRecord, ended: RunEnded) -> None:
@@ -97,6 +98,8 @@ class Recoverer:
         Args:
             free: without spending an attempt.
         """
+        if self._closed:
+            return
         pending = self._pending.get(record)
         if pending is not None:
             pending.again = True
@@ -119,6 +122,12 @@ class Recoverer:
         if not pending.starting:
             del self._pending[record]
             pending.scope.cancel()
+
+    def close(self) -> None:
+        """Start nothing any more."""
+        self._closed = True
+        for record in list(self._pending):
+            self.cancel(record)
 
     def _final(self, record: ContainerRecord, ended: RunEnded) -> bool:
         """Whether nobody is about to start it again after this end."""

@@ -19,6 +19,7 @@ from flow_manager_core.events import (
 )
 from flow_manager_core.log import get_log
 from flow_manager_core.models import Message
+from flow_manager_core.news import News
 from flow_manager_core.registry import ContainerRecord
 
 ErrorBody = Callable[[FlowManagerError], Mapping[str, Any]]
@@ -33,10 +34,13 @@ class Reporter:
 
     def __init__(self, bus: EventBus, error_body: ErrorBody) -> None:
         self._bus = bus
-        self._error_body = error_body
+        self.error_body = error_body
+        self.news = News()
 
     def tell(self, *events: Event) -> None:
         """Publish events, each followed by its line of the feed."""
+        for event in events:
+            self.news.keep(event)
         if not self._bus.wanted:
             return
         for event in events:
@@ -53,7 +57,7 @@ class Reporter:
     def error(self, record: ContainerRecord, error: FlowManagerError) -> None:
         """Tell of a failure that no request asked about."""
         error.about(container_id=record.short_id, operation="channel")
-        self.tell(ErrorReported(container_id=record.id, error=self._error_body(error)))
+        self.tell(ErrorReported(container_id=record.id, error=self.error_body(error)))
 
     async def relief(self) -> None:
         """Wait while subscribers are far behind."""

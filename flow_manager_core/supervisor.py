@@ -48,6 +48,10 @@ Sweeper = Callable[[set[str]], Awaitable[None]]
 Considerer = Callable[[ContainerRecord], None]
 
 
+def _ignore(_record: ContainerRecord) -> None:
+    """Consider nothing."""
+
+
 class Supervisor:
     """Knows how all containers of one instance are.
 
@@ -155,6 +159,10 @@ class Supervisor:
 
     def _note(self, event: EngineEvent) -> None:
         self._notes.setdefault(event.container_id, Notes()).hear(event)
+
+    def leave_alone(self) -> None:
+        """Go on looking, but put nothing right any more: the manager closes."""
+        self._consider = _ignore
 
     def removing(self, record: ContainerRecord) -> None:
         """Leave a container to the operation that deletes it, and tell of that."""

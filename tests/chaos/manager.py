@@ -8,9 +8,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 
+from tests.chaos.outside import remove_all
 from tests.e2e.service import START, Service
 
 #: What an operator runs.
@@ -46,7 +47,6 @@ class Manager(Service):
         self.temp.mkdir()
         #: When the latest life began to listen, by the monotonic clock.
         self.listening_at = 0.0
-        self.on_listening: Callable[[], None] | None = None
 
     @property
     def instance(self) -> str:
@@ -150,3 +150,19 @@ class Manager(Service):
             check=False,
         )
         return done.returncode, done.stderr
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End it, and whatever it made: flows outlive their manager."""
+        try:
+            if self.process is not None:
+                self.send(signal.SIGCONT)
+                code = self.stop()
+                assert kind is not None or code == 0, self.tail()
+        finally:
+            remove_all(self)
+            super().__exit__(kind, value, traceback)

@@ -254,36 +254,25 @@ class Stop(Operation):
 OPERATIONS = {kind.__name__.lower(): kind for kind in (Create, Update, Delete, Restart, Stop)}
 
 
-@pytest.fixture(
-    scope="module", params=["process", pytest.param("docker", marks=pytest.mark.docker)]
-)
-def manager(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Manager]:
-    root = tmp_path_factory.mktemp("failpoints")
+@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]:
+    """A manager with an instance of its own."""
     image, url = "python", ""
     if request.param == "docker":
         url = request.getfixturevalue("docker_engine").url
         image = request.getfixturevalue("flow_image")
-    points = {"FAILPOINT_PLAN": str(root / "plan"), "FAILPOINT_TRACE": str(root / "trace")}
-    made = Manager(root, request.param, image, url, program=PROGRAM, **points)
-    try:
-        with made:
-            yield made
-    finally:
-        if url:
-            outside.remove_all(made)
+    points = {"FAILPOINT_PLAN": str(tmp_path / "plan"), "FAILPOINT_TRACE": str(tmp_path / "trace")}
+    made = Manager(tmp_path, request.param, image, url, program=PROGRAM, **points)
+    with made:
+        yield made
 
 
 @pytest.fixture
-async def house(manager: Manager) -> AsyncIterator[House]:
+async def house(manager: Manager) -> House:
+    """Its flows that nothing may touch."""
     made = House(manager, manager.root / "plan", manager.root / "trace")
-    if manager.process is None:  # a test before this one failed while it was dead
-        await to_thread.run_sync(manager.start)
-    async with made.client() as client:
-        for key in await listing(client):
-            await client.ask("delete_container", container_id=key)
     await made.settle_in()
-    yield made
-    (manager.root / "plan").unlink(missing_ok=True)
+    return made
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -25,6 +25,10 @@ class ConnectedClient:
     events: frozenset[str] | None
     in_flight: int = 0
 
+    def wants(self, event: str) -> bool:
+        """Whether it asked for a server event."""
+        return self.events is None or event in self.events
+
     def rooms(self) -> list[str]:
         """Where it must be to get its events."""
         if self.events is None:

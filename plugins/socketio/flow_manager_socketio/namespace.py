@@ -98,6 +98,7 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
     async def welcome(self, sid: str) -> None:
         """Greet a client that has just come in, and let it have its events from now on."""
         client = self._clients[sid]
+        news = [event for event in self._gateway.news() if client.wants(event.name)]
         for room in client.rooms():
             await self.enter_room(sid, room)
         greeting = {
@@ -107,6 +108,8 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
             "timestamp": now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         }
         await self.emit("connected", encode(greeting), to=sid)
+        for event in news:
+            await self.emit(event.name, encode(self._gateway.event_body(event)), to=sid)
         self._log.info("Client connected", client=sid)
 
     async def _request(

@@ -52,6 +52,9 @@ class SmallGateway:
     def session(self, client: Client) -> SmallSession:
         return SmallSession(self, client)
 
+    def news(self) -> list[Any]:
+        return []
+
     @asynccontextmanager
     async def subscribe(self) -> AsyncIterator[Any]:
         with self.bus.subscribe() as subscription:

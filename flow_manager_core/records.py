@@ -93,13 +93,15 @@ class SqliteRecords:
         self._reserve = path.with_name("reserve")
         # One writer: the thread that has its turn owns the connection.
         self._limiter = anyio.CapacityLimiter(1)
-        with self._readable():
+        with self._readable(), ExitStack() as failing:
             self._base = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            failing.callback(self._base.close)
             path.chmod(0o600)
             self._base.execute("PRAGMA journal_mode=WAL")
             self._base.execute("PRAGMA synchronous=FULL")
             self._prepare()
             self.past = self._read()
+            failing.pop_all()
         self._set_aside()
 
     @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from flow_manager_core.desired import Desired, Job, Wish
+from flow_manager_core.desired import Job, Wish
 from flow_manager_core.errors import ConfigurationError, EngineUnavailable
 from flow_manager_core.settings import OnExit, RecordsKind
 from flow_manager_core.testing.memory_backend import SCRIPTED, MemoryEngine
@@ -219,10 +219,3 @@ async def test_two_instances_share_an_engine_and_see_their_own(world: World) -> 
         assert (await two.ask("list_containers"))["count"] == 0
         await two.create("run")
         assert [c["id"] for c in (await one.ask("list_containers"))["containers"]] == [key]
-
-
-def test_a_desired_state_survives_the_disk() -> None:
-    desired = Desired(
-        key="k", name="n", wish=Wish.UP, job=Job.UPDATE, uptimes=(1.5,), ends=(2.5,), restarts=3
-    )
-    assert Desired.from_json(desired.to_json()) == desired

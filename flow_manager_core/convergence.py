@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
-from flow_manager_core.desired import Job, Need, need
+from flow_manager_core.desired import Job, Need, Wish, need
 from flow_manager_core.errors import ContainerNotFound, EngineUnavailable, FlowManagerError
 from flow_manager_core.log import get_log
-from flow_manager_core.operations.create import made, put_code
+from flow_manager_core.operations.create import finish_create
 from flow_manager_core.operations.running import finish_delete, stop_run
 from flow_manager_core.operations.update import undo_update
 from flow_manager_core.registry import ContainerRecord
@@ -47,6 +47,20 @@ class Converger:
         with for_nobody():
             self._group.start_soon(self._put_right, record)
 
+    async def settle(self, record: ContainerRecord) -> None:
+        """Finish or undo what an earlier operation left, for the one that comes now.
+
+        The record's lock is held.
+
+        Raises:
+            FlowManagerError: that cannot be done now.
+        """
+        desired = record.desired
+        if record.container is not None and (
+            desired.job is not Job.NONE or desired.wish is Wish.GONE
+        ):
+            await self._steps[need(desired, record.container)](record)
+
     def _need(self, record: ContainerRecord) -> Need:
         if record.gone or record.container is None or self._services.recovery.recovering(record):
             return Need.NOTHING
@@ -73,10 +87,9 @@ class Converger:
             self._busy.discard(record)
 
     async def _finish_create(self, record: ContainerRecord) -> None:
-        """Put the code, which a container may lack, once more; remove what cannot be finished."""
-        services = self._services
+        """Complete a container, or remove one that cannot be completed."""
         try:
-            await put_code(services, record, record.id, record.desired.code_path)
+            await finish_create(self._services, record)
         except EngineUnavailable:
             raise
         except FlowManagerError as error:
@@ -85,12 +98,7 @@ class Converger:
                 container_id=record.short_id,
                 error=error.message,
             )
-            await finish_delete(services, record)
-            return
-        await made(services, record)
-        services.reporter.note(
-            record, "container_created", f"Container {record.name} created", name=record.name
-        )
+            await finish_delete(self._services, record)
 
     async def _finish_stop(self, record: ContainerRecord) -> None:
         await stop_run(self._services, record, record.terms.stop_timeout)

@@ -121,6 +121,7 @@ class Executor:
         async with record.lock:
             await self._services.gate.require()
             self._services.recovery.cancel(record)
+            await self._services.settle(record)
             if operation.verb != "create":
                 record.made()
             return await operation.run(self._services, record, request, turn)

@@ -97,8 +97,11 @@ def _connect(
     def consider(record: ContainerRecord) -> None:
         converger.consider(record)
 
+    async def settle(record: ContainerRecord) -> None:
+        await converger.settle(record)
+
     async def start(record: ContainerRecord) -> None:
-        await start_run(services, record, refused=Wish.UP)
+        await start_run(services, record, refused=Wish.UP, patient=False)
 
     async def run_ended(record: ContainerRecord, ended: RunEnded) -> None:
         await services.recovery.run_ended(record, ended)
@@ -132,6 +135,7 @@ def _connect(
         gate=gate,
         retry=Retrier(chosen.recovery, gate, settings.retry_for),
         workplace=ground.workplace,
+        settle=settle,
     )
     converger = Converger(services, ground.group)
     return services, EngineWatch(ground.backend, gate, services.supervisor, settings)

@@ -51,7 +51,7 @@ class News:
 
     def keep(self, event: Event) -> None:
         """Keep an event if it is one that latecomers want."""
-        if isinstance(event, KINDS) and event.container_id in self._about:
+        if event.container_id in self._about and isinstance(event, KINDS):
             self._events.append(event)
 
     def latest(self) -> Sequence[Event]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from attrs import frozen
 
 from flow_manager_core.adoption import Channels
@@ -10,7 +12,7 @@ from flow_manager_core.gate import Gate
 from flow_manager_core.instance_folder import Workplace
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.recovery import Recoverer
-from flow_manager_core.registry import Registry
+from flow_manager_core.registry import ContainerRecord, Registry
 from flow_manager_core.reporter import Reporter
 from flow_manager_core.retrying import Retrier
 from flow_manager_core.settings import Settings
@@ -19,7 +21,11 @@ from flow_manager_core.supervisor import Supervisor
 
 @frozen(kw_only=True)
 class Services:
-    """What an operation may use."""
+    """What an operation may use.
+
+    Args:
+        settle: finishes or undoes what an earlier operation left of a container.
+    """
 
     settings: Settings
     backend_name: str
@@ -34,3 +40,4 @@ class Services:
     gate: Gate
     retry: Retrier
     workplace: Workplace
+    settle: Callable[[ContainerRecord], Awaitable[None]]

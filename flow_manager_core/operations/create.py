@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,7 @@ async def create_container(
         raise EngineError("The same request has just failed", retryable=True)
     if record.container is None:
         await _make(services, record, request)
-        services.reporter.note(
-            record, "container_created", f"Container {record.name} created", name=record.name
-        )
+        tell_created(services, record)
     if request.start and record.made().started_at is None:
         await _start(services, record)
     return created_body(record)
@@ -114,6 +113,24 @@ async def made(services: Services, record: ContainerRecord) -> None:
     wish = Wish.UP if record.desired.start else Wish.DOWN
     await services.ledger.note(
         record, job=Job.NONE, wish=wish, code_path=None, container_id=record.id
+    )
+
+
+async def finish_create(services: Services, record: ContainerRecord) -> None:
+    """Complete a container that a create left half made: it may lack its code.
+
+    Raises:
+        FlowManagerError: it cannot be completed.
+    """
+    await put_code(services, record, record.id, record.desired.code_path)
+    await made(services, record)
+    tell_created(services, record)
+
+
+def tell_created(services: Services, record: ContainerRecord) -> None:
+    """Tell the feed of a new container."""
+    services.reporter.note(
+        record, "container_created", f"Container {record.name} created", name=record.name
     )
 
 
@@ -170,7 +187,7 @@ async def _create(services: Services, record: ContainerRecord, spec: ContainerSp
         attachment=attachment,
     )
     try:
-        return await services.retry(lambda: _create_once(services, record, plan))
+        return await services.retry(partial(_create_once, services, record, plan))
     except FlowManagerError as error:
         if not unknown(error):
             await services.ledger.strike(record)

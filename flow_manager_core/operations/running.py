@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from flow_manager_core.desired import Wish
@@ -18,7 +19,11 @@ from flow_manager_core.turns import Turn
 
 
 async def start_run(
-    services: Services, record: ContainerRecord, *, refused: Wish = Wish.DOWN
+    services: Services,
+    record: ContainerRecord,
+    *,
+    refused: Wish = Wish.DOWN,
+    patient: bool = True,
 ) -> None:
     """Start a run and take note of it. The record's lock is held.
 
@@ -26,14 +31,16 @@ async def start_run(
 
     Args:
         refused: what is wished when the engine will not start it.
+        patient: whether a passing failure is tried again here.
 
     Raises:
         EngineError: the start failed; the container's state is as before.
     """
     before = record.desired.wish
     await services.ledger.note(record, wish=Wish.UP, asked_run=None)
+    start = partial(services.backend.start, record.made().id)
     try:
-        await services.retry(lambda: services.backend.start(record.made().id))
+        await (services.retry(start) if patient else start())
     except FlowManagerError as error:
         wish = before if never_sent(error) else Wish.UP if unknown(error) else refused
         await services.ledger.note_at_least_here(record, wish=wish)
@@ -61,7 +68,7 @@ async def stop_run(
     # Noted before the engine is asked: whatever the exit code will be, it was no crash.
     await services.ledger.note(record, asked_run=seen.started_at, **intent)
     try:
-        await services.retry(lambda: services.backend.stop(record.id, timeout))
+        await services.retry(partial(services.backend.stop, record.id, timeout))
     except FlowManagerError as error:
         if not unknown(error):
             changed = {name: getattr(before, name) for name in ("asked_run", *intent)}
@@ -140,7 +147,7 @@ async def finish_delete(services: Services, record: ContainerRecord) -> None:
     await stop_run(services, record, record.terms.stop_timeout, wish=Wish.GONE)
     services.supervisor.removing(record)
     try:
-        await services.retry(lambda: services.backend.remove(record.id))
+        await services.retry(partial(services.backend.remove, record.id))
     except ContainerNotFound:
         pass  # somebody else was faster; what was asked for is so
     except BaseException:

@@ -81,7 +81,7 @@ class Settings:
         retry_for: how long a request's engine call is tried again after a transient failure, with
             the recovery policy's delays; 0: never.
         heartbeat_interval: after so much silence a flow that can answer is asked for a sign of
-            life; after three of them its connection is ended.
+            life; after three of them its connection is ended; 0: never.
         proof_of_life: how long an updated flow without a channel must stay up.
         reconnect_timeout: how long an updated flow may take to open its channel again.
         shutdown_timeout: how long requests in flight may take once the manager closes, and then

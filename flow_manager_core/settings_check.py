@@ -12,12 +12,13 @@ from flow_manager_core.settings import Settings
 INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 #: A frame's length has four bytes, and a frame is held in memory.
 LARGEST_FRAME = 256 * 1024 * 1024
+#: Seconds; a flow that is busy may take as long to answer.
+LEAST_HEARTBEAT = 0.2
 POSITIVE = (
     "request_timeout",
     "pull_timeout",
     "message_timeout",
     "reconcile_interval",
-    "heartbeat_interval",
     "proof_of_life",
     "reconnect_timeout",
     "shutdown_timeout",
@@ -33,6 +34,9 @@ def settings_faults(settings: Settings) -> list[Fault]:
     ]
     if not 0 <= settings.retry_for <= 3600:
         faults.append(Fault("retry_for", "must be from 0 to 3600 seconds"))
+    if settings.heartbeat_interval and not LEAST_HEARTBEAT <= settings.heartbeat_interval <= 86400:
+        told = f"must be 0 (never) or from {LEAST_HEARTBEAT} to 86400 seconds"
+        faults.append(Fault("heartbeat_interval", told))
     if not INSTANCE.fullmatch(settings.instance):
         faults.append(Fault("instance", "must hold 1 to 63 letters, digits, _ . -"))
     if not 0 <= settings.port <= 65535:

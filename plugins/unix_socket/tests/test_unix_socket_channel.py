@@ -111,12 +111,12 @@ async def life(root: Path, *, heartbeat: float = 10.0, again: bool = False) -> A
 async def test_a_frozen_flow_is_disconnected_and_connects_again_when_it_thaws(
     tmp_path: Path,
 ) -> None:
-    async with life(tmp_path / "s", heartbeat=0.2) as manager:
+    async with life(tmp_path / "s", heartbeat=0.3) as manager:
         with manager.program() as process:
             await manager.told(("up", False))
             await manager.talks()
             process.send_signal(signal.SIGSTOP)
-            await manager.told(("down", "no sign of life for 0.6 s"))
+            await manager.told(("down", "no sign of life for 0.9 s"))
             with pytest.raises(FlowNotConnected):
                 await manager.channel.send(Message("echo"), 1)
             process.send_signal(signal.SIGCONT)
@@ -127,10 +127,10 @@ async def test_a_frozen_flow_is_disconnected_and_connects_again_when_it_thaws(
 
 
 async def test_a_flow_that_is_only_silent_keeps_its_connection(tmp_path: Path) -> None:
-    async with life(tmp_path / "s", heartbeat=0.1) as manager:
+    async with life(tmp_path / "s", heartbeat=0.3) as manager:
         with manager.program():
             await manager.told(("up", False))
-            await anyio.sleep(1)
+            await anyio.sleep(1.5)
             await manager.talks()
             assert manager.witness.told == [("up", False)]
             assert manager.witness.messages == []

@@ -1,0 +1,1 @@
+"""Measurements of the whole service, on a real engine, over loopback alone."""

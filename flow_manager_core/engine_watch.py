@@ -6,12 +6,15 @@ found out before the gate opens again.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import anyio
 
 from flow_manager_core.contracts import ContainerBackend
-from flow_manager_core.errors import FlowManagerError
+from flow_manager_core.errors import EngineUnavailable, FlowManagerError
 from flow_manager_core.gate import Gate
 from flow_manager_core.log import get_log
+from flow_manager_core.models import EngineEvent, EngineInfo
 from flow_manager_core.settings import Settings
 from flow_manager_core.supervisor import Supervisor
 
@@ -63,12 +66,21 @@ class EngineWatch:
             first.set()
             async with anyio.create_task_group() as group:
                 group.start_soon(self._check, info.life, group.cancel_scope)
-                async for event in events:
-                    self._told_at[event.container_id] = anyio.current_time()
-                    self._supervisor.heard(event)
+                await self._listen(events)
                 self._gate.doubt()
                 group.cancel_scope.cancel()
         self._log.info("The engine's events are followed anew")
+
+    async def _listen(self, events: AsyncIterator[EngineEvent]) -> None:
+        """Take events until there are no more."""
+        try:
+            async for event in events:
+                self._told_at[event.container_id] = anyio.current_time()
+                self._supervisor.heard(event)
+        except FlowManagerError as error:
+            self._log.info("The engine's events broke off", error=error.message)
+        except Exception as error:  # noqa: BLE001  # as in `run`
+            self._broken(error)
 
     async def _check(self, life: str, scope: anyio.CancelScope) -> None:
         """Ask and compare until there is a reason to follow the events anew."""
@@ -84,19 +96,30 @@ class EngineWatch:
 
     async def _all_well(self, life: str) -> bool:
         before = anyio.current_time()
-        if (await self._backend.ping()).life != life:
+        if (await self._ping()).life != life:
             self._gate.doubt()
             return False
-        differing = await self._supervisor.reconcile()
+        await self._supervisor.reconcile()
         self._gate.open()
-        if not differing:
+        changed = self._supervisor.take_changed()
+        if not changed:
             return True
         await anyio.sleep(EVENT_SLACK)
-        silent = {one for one in differing if self._told_at.get(one, 0) < before - self._interval}
+        silent = {one for one in changed if self._told_at.get(one, 0) < before - self._interval}
         self._told_at = {k: at for k, at in self._told_at.items() if at > before - self._interval}
         if silent:
             self._log.warning("The engine's events fell silent: a change was not told")
         return not silent
+
+    async def _ping(self) -> EngineInfo:
+        """Ask; an engine that is only late is asked twice."""
+        try:
+            return await self._backend.ping()
+        except EngineUnavailable as error:
+            if error.unsent:
+                raise
+        self._gate.doubt()
+        return await self._backend.ping()
 
     async def _pause(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):

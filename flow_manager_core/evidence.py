@@ -106,23 +106,30 @@ def _answers(
     return Outside.YES if seen.exit_code == 0 or waited <= OWN_CODE else Outside.PERHAPS
 
 
+def killed_on_return(event: EngineEvent, engine: EngineInfo) -> bool:
+    """Whether an engine's memory shows that it ended a run before it took requests."""
+    if event.kind is not EngineEventKind.SIGNALLED or engine.since is None:
+        return False
+    return not engine.keeps_flows and event.at < engine.since.timestamp()
+
+
 def ended_with_engine(
-    seen: Container, notes: Notes, outside: Outside, engine: EngineInfo, *, restarted: bool
+    seen: Container, notes: Notes, outside: Outside, engine: EngineInfo, *, killed_others: bool
 ) -> bool:
-    """Whether a run ended because the engine did.
+    """Whether a run ended because the engine did, which began a new life since.
 
     An engine that is told to end, or comes back after a kill, ends the runs that it has: the first
     is seen as stops, or not at all; the second as stops before it took any request.
 
     Args:
-        restarted: whether the engine began a new life since the run was last seen.
+        killed_others: it came back after a kill and ended runs, so that it remembers which.
     """
-    if not restarted or engine.keeps_flows or seen.finished_at is None:
+    if engine.keeps_flows or seen.finished_at is None:
         return False
     since = engine.since.timestamp() if engine.since else None
     if outside is Outside.YES:
         told = max([notes.stopped_at, *(signal.at for signal in notes.signals)])
         return since is None or told < since
-    if since is not None and seen.finished_at.timestamp() >= since:
+    if killed_others or (since is not None and seen.finished_at.timestamp() >= since):
         return False
     return seen.exit_code in OUTAGE_CODES and not seen.oom_killed

@@ -103,19 +103,26 @@ class Executor:
         services = self._services
         if operation.subject is None:
             async with turns.turn(operation.name) as turn:
-                await services.gate.require()
-                return await operation.run(services, None, request, turn)
+                return await self._ask(operation, None, request, turn)
         record = operation.subject(services, request, payload)
         async with turns.turn(record) as turn:
-            if operation.needs_engine:
-                await services.gate.require()
-            if operation.verb is None:
+            if not operation.needs_engine:
                 return await operation.run(services, record, request, turn)
+            if operation.verb is None:
+                return await self._ask(operation, record, request, turn)
             return await self._alone(operation, record, request, turn)
+
+    async def _ask(
+        self, operation: Operation, record: ContainerRecord | None, request: Request, turn: Turn
+    ) -> Any:
+        await self._services.gate.require()
+        with self._services.gate.guarded():
+            return await operation.run(self._services, record, request, turn)
 
     async def _alone(
         self, operation: Operation, record: ContainerRecord, request: Request, turn: Turn
     ) -> Any:
+        await self._services.gate.require()
         # Twice: what recovery holds is given up, and what it took up while we waited as well.
         self._services.recovery.cancel(record)
         async with record.lock:

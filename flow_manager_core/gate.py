@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import anyio
 
 from flow_manager_core.errors import EngineUnavailable
@@ -18,6 +21,7 @@ class Gate:
         self._doubtful = True
         self._changed = anyio.Event()
         self._opened = anyio.Event()
+        self._under_way: set[anyio.CancelScope] = set()
         #: Set when the engine should be asked before its time.
         self.ask_now = anyio.Event()
 
@@ -38,10 +42,12 @@ class Gate:
         self._notify()
 
     def close(self, reason: str) -> None:
-        """The engine does not answer."""
+        """The engine does not answer: what waits for it need not wait any longer."""
         self._shut()
         self._reason, self._doubtful = reason, False
         self._notify()
+        for scope in self._under_way:
+            scope.cancel()
 
     def doubt(self) -> None:
         """Something suggests that the engine went away: let it be asked."""
@@ -62,6 +68,22 @@ class Gate:
         if not self.is_open:
             reason = self._reason or "it is being looked for"
             raise EngineUnavailable(f"The engine does not answer: {reason}", unsent=True)
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Do inside what waits for the engine; it ends when the gate closes.
+
+        Raises:
+            EngineUnavailable: the gate closed; nothing is known of the outcome.
+        """
+        with anyio.CancelScope() as scope:
+            self._under_way.add(scope)
+            try:
+                yield
+            finally:
+                self._under_way.discard(scope)
+        if scope.cancelled_caught:
+            raise EngineUnavailable(f"The engine stopped answering: {self._reason}")
 
     async def opened(self) -> None:
         """Wait until it is open."""

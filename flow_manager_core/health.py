@@ -37,10 +37,16 @@ async def health_of(services: Services) -> dict[str, Any]:
 
 
 async def _engine(services: Services) -> dict[str, Any]:
+    gate = services.gate
+    if gate.reason is not None:
+        return {"status": "unhealthy", "error": gate.reason}
     with anyio.move_on_after(PATIENCE):
         try:
             info = await services.backend.ping()
+            await gate.require()
         except FlowManagerError as error:
+            gate.doubt()
             return {"status": "unhealthy", "error": error.message}
         return {"status": "healthy", "engine": info.name, "version": info.version}
+    gate.doubt()
     return {"status": "unhealthy", "error": f"no answer within {PATIENCE:g} s"}

@@ -41,7 +41,8 @@ class Retrier:
         end = anyio.current_time() + self._window
         while True:
             try:
-                return await work()
+                with self._gate.guarded():
+                    return await work()
             except EngineError as error:
                 failures.append(anyio.current_time())
                 delay = self._delay(failures) if error.retryable else None

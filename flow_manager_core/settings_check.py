@@ -27,16 +27,7 @@ POSITIVE = (
 
 def settings_faults(settings: Settings) -> list[Fault]:
     """Name every setting that cannot be."""
-    faults = [
-        Fault(name, "must be more than 0 and at most 86400 seconds")
-        for name in POSITIVE
-        if not 0 < getattr(settings, name) <= 86400
-    ]
-    if not 0 <= settings.retry_for <= 3600:
-        faults.append(Fault("retry_for", "must be from 0 to 3600 seconds"))
-    if settings.heartbeat_interval and not LEAST_HEARTBEAT <= settings.heartbeat_interval <= 86400:
-        told = f"must be 0 (never) or from {LEAST_HEARTBEAT} to 86400 seconds"
-        faults.append(Fault("heartbeat_interval", told))
+    faults = _duration_faults(settings)
     if not INSTANCE.fullmatch(settings.instance):
         faults.append(Fault("instance", "must hold 1 to 63 letters, digits, _ . -"))
     if not 0 <= settings.port <= 65535:
@@ -52,6 +43,20 @@ def settings_faults(settings: Settings) -> list[Fault]:
         faults.append(Fault("no_auth", "is accepted on loopback alone"))
     if settings.no_auth and (settings.token or settings.token_file):
         faults.append(Fault("no_auth", "contradicts the token that is set"))
+    return faults
+
+
+def _duration_faults(settings: Settings) -> list[Fault]:
+    faults = [
+        Fault(name, "must be more than 0 and at most 86400 seconds")
+        for name in POSITIVE
+        if not 0 < getattr(settings, name) <= 86400
+    ]
+    if not 0 <= settings.retry_for <= 3600:
+        faults.append(Fault("retry_for", "must be from 0 to 3600 seconds"))
+    if settings.heartbeat_interval and not LEAST_HEARTBEAT <= settings.heartbeat_interval <= 86400:
+        told = f"must be 0 (never) or from {LEAST_HEARTBEAT} to 86400 seconds"
+        faults.append(Fault("heartbeat_interval", told))
     return faults
 
 

@@ -16,7 +16,7 @@ from flow_manager_core.crash import crash_event
 from flow_manager_core.desired import Wish
 from flow_manager_core.errors import ContainerNotFound, FlowManagerError
 from flow_manager_core.events import StatusChanged
-from flow_manager_core.evidence import Notes, Outside, ended_with_engine
+from flow_manager_core.evidence import Notes, Outside, ended_with_engine, killed_on_return
 from flow_manager_core.gate import Gate
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.lifecycle import Cause, RunEnded, compare
@@ -90,7 +90,9 @@ class Supervisor:
         self._sweep = sweep
         self._consider = consider
         self._engine = EngineInfo("unknown", "")
+        self._engine_returned_killing = False
         self._notes: dict[str, Notes] = {}
+        self._changed: set[str] = set()
         self._limiter = anyio.CapacityLimiter(LOOKS)
         self._looking: set[ContainerRecord] = set()
         self._dirty: set[ContainerRecord] = set()
@@ -123,34 +125,39 @@ class Supervisor:
             EngineError: the engine cannot say.
         """
         self._engine = engine
+        self._engine_returned_killing = False
         if isinstance(self._backend, EventMemory):
             for event in await self._backend.recall():
                 self._note(event)
+                self._engine_returned_killing |= killed_on_return(event, engine)
         await self.reconcile()
+        self.take_changed()
         await self._ledger.remember_life(engine.life)
 
-    async def reconcile(self) -> set[str]:
-        """Compare with the engine's list, look closer where they differ; return the differing ids.
+    def take_changed(self) -> set[str]:
+        """The ids of the containers that had something new since this was last asked."""
+        found, self._changed = self._changed, set()
+        return found
+
+    async def reconcile(self) -> None:
+        """Compare with the engine's list, and look closer where they differ.
 
         Raises:
             EngineError: the engine cannot say.
         """
         known = {record.id: record for record in self._registry}
         listed = {entry.id: entry for entry in await self._backend.list()}
-        differing = set()
         async with anyio.create_task_group() as group:
             for container_id in listed.keys() - known.keys():
                 group.start_soon(self._take_in, container_id)
             for container_id, record in known.items():
                 entry = listed.get(container_id)
                 if entry is None or entry.state != record.made_state:
-                    differing.add(container_id)
                     group.start_soon(self._try_look, record)
         self._notes = {k: notes for k, notes in self._notes.items() if k in listed}
         await self._sweep(set(listed))
         for record in self._registry:
             self._consider(record)
-        return differing
 
     def heard(self, event: EngineEvent) -> None:
         """Take an event of the engine."""
@@ -240,9 +247,11 @@ class Supervisor:
 
     async def _look(self, record: ContainerRecord) -> Container:
         try:
-            seen = await self._settled(record)
+            with self._gate.guarded():
+                seen = await self._settled(record)
         except ContainerNotFound:
             if not (record.gone or record.deleting):
+                self._changed.add(record.id)
                 self._moved(record, ContainerState.REMOVING)
                 await self._drop(record)
             raise
@@ -273,6 +282,8 @@ class Supervisor:
             cause = Cause.OUTSIDE
         changes = compare(record.state, record.container, seen, cause)
         record.container = seen
+        if changes.states:
+            self._changed.add(record.id)
         for state in changes.states:
             self._moved(record, state)
         if changes.ended is not None:
@@ -286,8 +297,13 @@ class Supervisor:
             return Cause.ASKED
         outside = await self._outside(record, seen)
         restarted = record.engine_life not in ("", self._engine.life)
-        notes = self._notes_of(record)
-        if ended_with_engine(seen, notes, outside, self._engine, restarted=restarted):
+        if restarted and ended_with_engine(
+            seen,
+            self._notes_of(record),
+            outside,
+            self._engine,
+            killed_others=self._engine_returned_killing,
+        ):
             return Cause.OUTAGE
         if outside is not Outside.YES:
             return Cause.ITSELF

@@ -21,9 +21,12 @@ from flow_manager_core.testing.backend_cases.abilities import AbilityCases
 from flow_manager_core.testing.backend_cases.adoption import AdoptionCases
 from flow_manager_core.testing.backend_cases.code import CodeCases
 from flow_manager_core.testing.backend_cases.life import LifeCases
+from flow_manager_core.testing.backend_cases.memory import MemoryCases
 from flow_manager_core.testing.backend_cases.output import OutputCases
 from flow_manager_core.testing.backend_cases.watching import WatchCases
 
 
-class BackendSuite(LifeCases, OutputCases, AdoptionCases, WatchCases, CodeCases, AbilityCases):
+class BackendSuite(
+    LifeCases, OutputCases, AdoptionCases, MemoryCases, WatchCases, CodeCases, AbilityCases
+):
     """Every case of the contract; see the module's text for how to subclass."""

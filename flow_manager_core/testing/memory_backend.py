@@ -18,7 +18,8 @@ its own, by name::
 A program runs until it returns its exit code, raises (code 1, the traceback on stderr), or is
 cancelled by a signal (code 128 and the signal's number); `MemoryFlow.catch_terminate` makes it
 handle SIGTERM. It finds its channel by the variables of the transport's attachment, as on any
-backend. `MemoryEngine.faults` makes methods fail, `MemoryEngine.kill` is a kill from outside.
+backend. `MemoryEngine.faults` makes methods fail, `MemoryEngine.kill` is a kill from outside,
+`MemoryEngine.away` and `MemoryEngine.restart` are outages.
 The containers live as long as the engine: a second backend on it adopts them. One container costs
 a few kilobytes and a task while it runs, so there can be thousands.
 """
@@ -32,8 +33,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
-from flow_manager_core.contracts import CodeStore, ContainerBackend, ResourceMeter
-from flow_manager_core.errors import ContainerNotFound, EngineError, ImageNotFound
+from flow_manager_core.contracts import CodeStore, ContainerBackend, EventMemory, ResourceMeter
+from flow_manager_core.errors import (
+    ContainerNotFound,
+    EngineError,
+    EngineUnavailable,
+    ImageNotFound,
+)
 from flow_manager_core.events import now
 from flow_manager_core.models import (
     Container,
@@ -48,6 +54,7 @@ from flow_manager_core.models import (
 )
 from flow_manager_core.providers import BackendProvider, ProviderContext
 from flow_manager_core.testing.memory_engine import (
+    AWAY,
     Box,
     MemoryEngine,
     MemoryFlow,
@@ -88,7 +95,7 @@ def memory_provider(engine: MemoryEngine | None = None, name: str = "memory") ->
     )
 
 
-class MemoryBackend(ContainerBackend, CodeStore, ResourceMeter):
+class MemoryBackend(ContainerBackend, EventMemory, CodeStore, ResourceMeter):
     """One instance's view of a `MemoryEngine`.
 
     It takes every field of a spec and honours ``image``, ``name``, ``command``, ``environment``
@@ -103,7 +110,14 @@ class MemoryBackend(ContainerBackend, CodeStore, ResourceMeter):
 
     async def ping(self) -> EngineInfo:
         self._fail("ping")
-        return EngineInfo("memory", "1")
+        engine = self.engine
+        return EngineInfo(
+            name="memory",
+            version="1",
+            life=f"{engine.since.isoformat()} {engine.lives}",
+            since=engine.since,
+            keeps_flows=engine.keeps_flows,
+        )
 
     def unsupported(self, spec: ContainerSpec) -> Sequence[Fault]:
         return ()
@@ -120,9 +134,11 @@ class MemoryBackend(ContainerBackend, CodeStore, ResourceMeter):
 
     async def stop(self, container_id: str, timeout: float) -> None:
         await self.engine.stop(self._box("stop", container_id), timeout)
+        self._check_answer()
 
     async def remove(self, container_id: str) -> None:
         await self.engine.remove(self._box("remove", container_id))
+        self._check_answer()
 
     async def inspect(self, container_id: str) -> Container:
         return self._box("inspect", container_id).seen
@@ -142,6 +158,10 @@ class MemoryBackend(ContainerBackend, CodeStore, ResourceMeter):
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[EngineEvent]]:
         self._fail("watch")
         return self.engine.fan(self.instance).watch()
+
+    async def recall(self) -> Sequence[EngineEvent]:
+        self._fail("recall")
+        return self.engine.fan(self.instance).memory
 
     async def write_code(self, container_id: str, archive: Path) -> None:
         box = self._box("write_code", container_id)
@@ -185,6 +205,13 @@ class MemoryBackend(ContainerBackend, CodeStore, ResourceMeter):
             )
         return box
 
+    def _check_answer(self) -> None:
+        """Lose the answer of a call that was under way when the engine went away."""
+        if self.engine.away:
+            raise EngineUnavailable(AWAY)
+
     def _fail(self, method: str) -> None:
+        if self.engine.away:
+            raise EngineUnavailable(AWAY, unsent=True)
         if fault := self.engine.faults.get(method):
             raise fault

@@ -31,6 +31,7 @@ from flow_manager_core.models import (
 from flow_manager_core.testing.event_fan import EventFan
 
 SIGTERM, SIGKILL = 15, 9
+AWAY = "The engine in memory is away"
 KEPT_LINES = 1000
 
 
@@ -110,6 +111,11 @@ class MemoryEngine:
         self.boxes: dict[str, dict[str, Box]] = {}
         #: Errors that backends' methods raise, by the method's name, for as long as they are here.
         self.faults: dict[str, Exception] = {}
+        #: What `MemoryBackend.ping` says of it; `restart` sets it.
+        self.keeps_flows = True
+        self.lives = 1
+        self.since = now()
+        self._away = False
         self._names: set[str] = set()
         self._fans: dict[str, EventFan] = {}
         self._tasks: TaskGroup | None = None
@@ -129,6 +135,55 @@ class MemoryEngine:
                 self._tasks.cancel_scope.cancel()
         if failure is not None:
             raise failure
+
+    @property
+    def away(self) -> bool:
+        """Whether it cannot be reached; set it to make all calls and event streams fail.
+
+        What happens meanwhile is remembered, as by an engine that is only out of reach.
+        """
+        return self._away
+
+    @away.setter
+    def away(self, away: bool) -> None:
+        self._away = away
+        if away:
+            for fan in self._fans.values():
+                fan.break_off(AWAY)
+
+    async def restart(self, *, ends_flows: bool, remembers: bool = False) -> None:
+        """End this life of the engine and begin another one, which can be reached at once.
+
+        Args:
+            ends_flows: whether runs end, by SIGTERM, as Docker's do without live-restore.
+            remembers: whether the new life tells those ends, as after a kill of the engine;
+                otherwise they leave no event, as when it stopped in order.
+        """
+        self.away = True
+        if remembers:
+            self._forget()
+        if ends_flows:
+            await self._end_flows()
+        if not remembers:
+            self._forget()
+        self.keeps_flows = not ends_flows
+        self.lives += 1
+        if ends_flows:
+            self.since = self._tick()
+        self.away = False
+
+    def _forget(self) -> None:
+        for fan in self._fans.values():
+            fan.forget()
+
+    async def _end_flows(self) -> None:
+        for box in [box for boxes in self.boxes.values() for box in boxes.values()]:
+            if (run := box.run) is not None:
+                self._tell(box, EngineEventKind.SIGNALLED, SIGTERM)
+                box.killed_by = SIGTERM
+                run.scope.cancel()
+                await run.ended.wait()
+                self._tell(box, EngineEventKind.STOPPED)
 
     def fan(self, instance: str) -> EventFan:
         """The events of one instance's containers."""

@@ -11,11 +11,16 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+import pytest
+
 from tests.chaos.outside import remove_all
 from tests.e2e.service import START, Service
 
 #: What an operator runs.
 SERVE = ("-m", "flow_manager_cli.main", "serve")
+
+#: Parameters for a fixture that makes a manager with `manager_on`.
+BACKENDS = ("process", pytest.param("docker", marks=pytest.mark.docker))
 
 
 class Manager(Service):
@@ -47,6 +52,10 @@ class Manager(Service):
         self.temp.mkdir()
         #: When the latest life began to listen, by the monotonic clock.
         self.listening_at = 0.0
+
+    def __enter__(self) -> Manager:
+        super().__enter__()
+        return self
 
     @property
     def instance(self) -> str:
@@ -166,3 +175,14 @@ class Manager(Service):
         finally:
             remove_all(self)
             super().__exit__(kind, value, traceback)
+
+
+def manager_on(
+    request: pytest.FixtureRequest, root: Path, *, program: tuple[str, ...] = SERVE, **environ: str
+) -> Manager:
+    """A manager on the backend that the fixture's parameter names, not yet started."""
+    image, url = "python", ""
+    if request.param == "docker":
+        url = request.getfixturevalue("docker_engine").url
+        image = request.getfixturevalue("flow_image")
+    return Manager(root, request.param, image, url, program=program, **environ)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,3 +127,16 @@ def held(pid: int) -> Mapping[str, int]:
 
 
 _KINDS = {"descriptors": "fd", "threads": "task"}
+
+
+def named(manager: Manager, name: str) -> Seen | None:
+    """One container of the manager's instance."""
+    return next((one for one in containers(manager).values() if one.name == name), None)
+
+
+def by_engine(manager: Manager, container_id: str, deed: Callable[[Any, str], None]) -> None:
+    """Have Docker do something to a container."""
+    import docker
+
+    with docker.APIClient(base_url=manager.engine, version="auto", timeout=10) as client:
+        deed(client, container_id)

@@ -106,11 +106,16 @@ def test_an_engine_that_was_restarted_explains_what_it_ended_and_nothing_else(
     notes: Notes, code: int, back: EngineInfo, with_engine: bool
 ) -> None:
     outside = notes.asked_outside(seen(code), PATIENCE)
-    assert ended_with_engine(seen(code), notes, outside, back, restarted=True) is with_engine
-    assert not ended_with_engine(seen(code), notes, outside, back, restarted=False)
+    found = ended_with_engine(seen(code), notes, outside, back, killed_others=False)
+    assert found is with_engine
+
+
+@pytest.mark.parametrize("code", [0, 137, 143])
+def test_an_engine_that_remembers_whom_it_ended_did_not_end_the_others(code: int) -> None:
+    assert not ended_with_engine(seen(code), Notes(), Outside.NO, engine(1), killed_others=True)
 
 
 def test_memory_ran_out_while_the_engine_was_away_is_the_programs_own_end() -> None:
     assert not ended_with_engine(
-        seen(137, oom=True), Notes(), Outside.NO, engine(1), restarted=True
+        seen(137, oom=True), Notes(), Outside.NO, engine(1), killed_others=False
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, ClassVar
 
 import anyio
@@ -195,3 +195,81 @@ async def test_a_watcher_that_does_not_read_loses_its_stream_and_no_other() -> N
             fan.publish(event)
             assert await anext(quick) == event
         assert [e async for e in slow] == events[:2]
+
+
+@asynccontextmanager
+async def one_running(
+    *command: str,
+) -> AsyncIterator[tuple[MemoryEngine, MemoryBackend, str]]:
+    async with MemoryEngine(SCRIPTED).opened() as engine:
+        backend = MemoryBackend(engine, "i")
+        made = await backend.create(plan("a", "memory", *command))
+        await backend.start(made.id)
+        await anyio.wait_all_tasks_blocked()
+        yield engine, backend, made.id
+
+
+async def test_an_engine_that_is_away_fails_every_call_and_stream() -> None:
+    async with one_running() as (engine, backend, made):
+        async with backend.watch() as events:
+            engine.away = True
+            with pytest.raises(EngineUnavailable), anyio.fail_after(5):
+                await anext(events)
+        for call in (backend.ping, backend.list, backend.recall, backend.watch):
+            with pytest.raises(EngineUnavailable) as caught:
+                await call()  # type: ignore[misc]  # `watch` raises before there is a result
+            assert caught.value.unsent
+        engine.kill(engine.boxes["i"][made], 9)
+        engine.away = False
+        assert (await backend.recall())[-1].kind is EngineEventKind.SIGNALLED
+
+
+async def test_the_answer_of_a_call_is_lost_when_the_engine_goes_away() -> None:
+    async with (
+        one_running("stubborn") as (engine, backend, made),
+        anyio.create_task_group() as tasks,
+    ):
+
+        async def stop() -> None:
+            with pytest.raises(EngineUnavailable) as caught:
+                await backend.stop(made, 0.2)
+            assert not caught.value.unsent
+
+        tasks.start_soon(stop)
+        await anyio.wait_all_tasks_blocked()
+        engine.away = True
+
+
+async def test_a_restarted_engine_has_ended_its_flows_and_forgotten_why() -> None:
+    async with one_running() as (engine, backend, made):
+        before = await backend.ping()
+        await engine.restart(ends_flows=True)
+        after = await backend.ping()
+        seen = await backend.inspect(made)
+        assert (seen.state, seen.exit_code) == (ContainerState.EXITED, 143)
+        assert await backend.recall() == []
+        assert not after.keeps_flows
+        assert before.life != after.life
+        assert before.since and after.since and seen.finished_at
+        assert before.since < seen.finished_at < after.since
+
+
+async def test_a_killed_engine_remembers_the_ends_that_it_made_on_its_return() -> None:
+    async with one_running() as (engine, backend, _):
+        await engine.restart(ends_flows=True, remembers=True)
+        assert [e.kind for e in await backend.recall()] == [
+            EngineEventKind.SIGNALLED,
+            EngineEventKind.DIED,
+            EngineEventKind.STOPPED,
+        ]
+
+
+async def test_flows_outlive_an_engine_that_keeps_them() -> None:
+    async with one_running() as (engine, backend, made):
+        before = await backend.ping()
+        await engine.restart(ends_flows=False)
+        after = await backend.ping()
+        assert (await backend.inspect(made)).state is ContainerState.RUNNING
+        assert after.keeps_flows
+        assert before.life != after.life
+        assert before.since == after.since

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from tests.chaos import outside
 from tests.chaos.invariants import connected, disagreements, listing, settles
-from tests.chaos.manager import Manager
+from tests.chaos.manager import BACKENDS, Manager, manager_on
 from tests.e2e.client import Client
 
 pytestmark = pytest.mark.anyio
@@ -254,16 +254,11 @@ class Stop(Operation):
 OPERATIONS = {kind.__name__.lower(): kind for kind in (Create, Update, Delete, Restart, Stop)}
 
 
-@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.fixture(params=BACKENDS)
 def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]:
     """A manager with an instance of its own."""
-    image, url = "python", ""
-    if request.param == "docker":
-        url = request.getfixturevalue("docker_engine").url
-        image = request.getfixturevalue("flow_image")
     points = {"FAILPOINT_PLAN": str(tmp_path / "plan"), "FAILPOINT_TRACE": str(tmp_path / "trace")}
-    made = Manager(tmp_path, request.param, image, url, program=PROGRAM, **points)
-    with made:
+    with manager_on(request, tmp_path, program=PROGRAM, **points) as made:
         yield made
 
 

@@ -26,6 +26,8 @@ from tests.support.private_dockerd import have_programs, launch, stop, wait_unti
 
 #: Seconds for killed processes and what they held to be gone.
 LAST_WISH = 10.0
+#: Seconds in which containerd follows a daemon that was killed, if it does.
+FOLLOW = 1.0
 
 #: Becomes the holder of the namespaces; ends when the test run does.
 HOLDER = "ip link set lo up && echo ready && exec cat"
@@ -87,6 +89,10 @@ class RestartableEngine(DockerEngine):
         assert self._process
         self._process.kill()
         self._process.wait()
+        # Where the kernel lets containerd follow it, that takes a moment.
+        end = time.monotonic() + FOLLOW
+        while self._containerd_runs() and time.monotonic() < end:
+            time.sleep(0.01)
 
     def freeze(self) -> None:
         """Let it take connections and answer nothing."""
@@ -149,11 +155,21 @@ class RestartableEngine(DockerEngine):
     def _forget_the_dead(self) -> None:
         """Remove process ids that a killed daemon left: another process may have them by now."""
         (self._folder / "pid").unlink(missing_ok=True)
-        # Its containerd may have outlived it, and is then taken over.
-        path = self._folder / "exec/containerd/containerd.pid"
-        with suppress(FileNotFoundError):
-            if not _is_containerd(int(path.read_text())):
-                path.unlink()
+        # A containerd that outlived it is taken over.
+        if not self._containerd_runs():
+            self._containerd_pid.unlink(missing_ok=True)
+
+    @property
+    def _containerd_pid(self) -> Path:
+        return self._folder / "exec/containerd/containerd.pid"
+
+    def _containerd_runs(self) -> bool:
+        try:
+            process = psutil.Process(int(self._containerd_pid.read_text()))
+            # One that nobody has reaped looks alive to dockerd, which would wait for it in vain.
+            return bool(process.name() == "containerd" and process.status() != psutil.STATUS_ZOMBIE)
+        except (FileNotFoundError, psutil.NoSuchProcess):
+            return False
 
     def _end_leftovers(self) -> None:
         """End what is left in the namespaces, shims' flows included, and the holder at last."""
@@ -181,13 +197,6 @@ def _members(namespace: int, *, but: int) -> Iterator[psutil.Process]:
             if process.pid != but and _namespace(process.pid) == namespace:
                 yield from process.children(recursive=True)
                 yield process
-
-
-def _is_containerd(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).name() == "containerd")
-    except psutil.NoSuchProcess:
-        return False
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,13 @@ from urllib.parse import quote
 
 import anyio
 
-from flow_manager_core.contracts import CodeStore, ContainerBackend, ImagePuller, ResourceMeter
+from flow_manager_core.contracts import (
+    CodeStore,
+    ContainerBackend,
+    EventMemory,
+    ImagePuller,
+    ResourceMeter,
+)
 from flow_manager_core.errors import ImageNotFound, InvalidRequest
 from flow_manager_core.models import (
     Container,
@@ -30,7 +36,8 @@ from flow_manager_core.models import (
 from flow_manager_core.providers import ProviderContext
 from flow_manager_core.settings import Settings
 from flow_manager_docker import watching
-from flow_manager_docker.calls import EngineCalls, within
+from flow_manager_docker.calls import EngineCalls, after_sending, within
+from flow_manager_docker.claim import claimed
 from flow_manager_docker.client import EngineClient
 from flow_manager_docker.code_store import CodeFolder
 from flow_manager_docker.command_check import CommandCheck
@@ -45,6 +52,8 @@ from flow_manager_docker.inspect_reading import read_container, read_listed, rea
 from flow_manager_docker.labels import INSTANCE, own_filter
 from flow_manager_docker.log_reading import bounded_tail, log_parameters, read_lines
 from flow_manager_docker.pulling import Pull
+from flow_manager_docker.pulse import Pulse
+from flow_manager_docker.recalling import recall
 from flow_manager_docker.settings import DockerSettings
 from flow_manager_docker.usage import Meter, Run
 
@@ -54,7 +63,7 @@ T = TypeVar("T")
 SECRET_LENGTH = 4
 
 
-class DockerBackend(ContainerBackend, ImagePuller, CodeStore, ResourceMeter):
+class DockerBackend(ContainerBackend, EventMemory, ImagePuller, CodeStore, ResourceMeter):
     """Containers of the engine that ``DOCKER_HOST`` names; by default the local one.
 
     Args:
@@ -69,6 +78,7 @@ class DockerBackend(ContainerBackend, ImagePuller, CodeStore, ResourceMeter):
         self._core = core
         self._calls = EngineCalls(settings, core.request_timeout)
         self._pulls = anyio.CapacityLimiter(settings.pull_threads)
+        self._pulse = Pulse(core.request_timeout)
         self._meter = Meter()
         self._commands = CommandCheck()
         # Full ids known to carry our label: labels cannot change, and ids are never used again.
@@ -77,18 +87,21 @@ class DockerBackend(ContainerBackend, ImagePuller, CodeStore, ResourceMeter):
     @classmethod
     @asynccontextmanager
     async def open(cls, context: ProviderContext) -> AsyncIterator[ContainerBackend]:
-        """One life of the backend. The engine may be away: calls will say so."""
-        backend = cls(context.settings, context.core)
-        try:
-            yield backend
-        finally:
-            backend._calls.close()
+        """One life of the backend. The engine may be away: calls will say so.
+
+        Raises:
+            ConfigurationError: another manager has the instance on this engine.
+        """
+        with claimed(context.core.instance, context.log):
+            backend = cls(context.settings, context.core)
+            try:
+                yield backend
+            finally:
+                backend._calls.close()
 
     async def ping(self) -> EngineInfo:
         """See `ContainerBackend.ping`."""
-        found = await self._calls.quick(lambda c: c.api.version(), Subject())
-        keys = ("ApiVersion", "Os", "Arch", "KernelVersion")
-        return EngineInfo("docker", found["Version"], {k: found[k] for k in keys if k in found})
+        return await self._pulse.ask()
 
     def unsupported(self, spec: ContainerSpec) -> Sequence[Fault]:
         """See `ContainerBackend.unsupported`."""
@@ -109,7 +122,8 @@ class DockerBackend(ContainerBackend, ImagePuller, CodeStore, ResourceMeter):
         made = await self._calls.quick(
             lambda c: c.api.create_container_from_config(body, name=spec.name), subject
         )
-        return await self.inspect(made["Id"])
+        with after_sending():
+            return await self.inspect(made["Id"])
 
     async def _code_dir(self, spec: ContainerSpec, subject: Subject) -> str:
         image = await self._calls.quick(lambda c: c.api.inspect_image(spec.image), subject)
@@ -179,6 +193,10 @@ class DockerBackend(ContainerBackend, ImagePuller, CodeStore, ResourceMeter):
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[EngineEvent]]:
         """See `ContainerBackend.watch`."""
         return watching.watch(self._core.instance, self._core.request_timeout)
+
+    async def recall(self) -> Sequence[EngineEvent]:
+        """See `EventMemory.recall`: of all containers' events, the engine keeps the last 256."""
+        return await self._calls.quick(lambda c: recall(c, self._core.instance), Subject())
 
     async def has_image(self, image: str) -> bool:
         """See `ImagePuller.has_image`."""

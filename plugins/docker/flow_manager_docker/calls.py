@@ -39,26 +39,33 @@ def within(seconds: float, subject: Subject) -> Iterator[None]:
         raise translate(error, subject) from error
 
 
-class Lane:
-    """Some threads that share a client. A call waits its turn; the others' lanes do not notice.
+@contextmanager
+def after_sending() -> Iterator[None]:
+    """Mark that a call went before: whatever fails inside, that one was not unsent.
+
+    Raises:
+        EngineUnavailable: from inside.
+    """
+    try:
+        yield
+    except EngineUnavailable as error:
+        error.unsent = False
+        raise
+
+
+class Threads:
+    """Some threads that nothing else uses.
 
     Args:
-        threads: calls at a time.
-        timeout: seconds that the client's sockets wait.
+        number: calls at a time.
     """
 
-    def __init__(self, threads: int, timeout: float) -> None:
-        self._threads = threads
-        self._timeout = timeout
-        self._turns = anyio.Semaphore(threads)
+    def __init__(self, number: int) -> None:
+        self._turns = anyio.Semaphore(number)
         # The turns limit the calls; this one only keeps them out of the event loop's own pool.
         self._unlimited = anyio.CapacityLimiter(math.inf)
-        self._lock = threading.Lock()
-        self._client: EngineClient | None = None
 
-    async def call(
-        self, work: Callable[[EngineClient], T], subject: Subject, *, seconds: float
-    ) -> T:
+    async def call(self, work: Callable[[], T], subject: Subject, *, seconds: float) -> T:
         """Run `work` in a thread.
 
         Args:
@@ -71,17 +78,41 @@ class Lane:
         async with self._turns:
             with within(seconds, subject):
                 return await to_thread.run_sync(
-                    lambda: work(self._connected()),
-                    abandon_on_cancel=True,
-                    limiter=self._unlimited,
+                    work, abandon_on_cancel=True, limiter=self._unlimited
                 )
+
+
+class Lane:
+    """Some threads that share a client. A call waits its turn; the others' lanes do not notice.
+
+    Args:
+        threads: calls at a time.
+        timeout: seconds that the client's sockets wait.
+    """
+
+    def __init__(self, threads: int, timeout: float) -> None:
+        self._connections = threads
+        self._timeout = timeout
+        self._threads = Threads(threads)
+        self._lock = threading.Lock()
+        self._client: EngineClient | None = None
+
+    async def call(
+        self, work: Callable[[EngineClient], T], subject: Subject, *, seconds: float
+    ) -> T:
+        """Run `work` in a thread; see `Threads.call`.
+
+        Raises:
+            FlowManagerError: what `translate` made of the failure.
+        """
+        return await self._threads.call(lambda: work(self._connected()), subject, seconds=seconds)
 
     def _connected(self) -> EngineClient:
         """Make the client when first needed: the engine may be away when the manager starts."""
         if (known := self._client) is not None:
             return known
         # Not under the lock: with an engine that hangs, each would wait for the others' deadlines.
-        fresh = EngineClient(self._timeout, self._threads)
+        fresh = EngineClient(self._timeout, self._connections)
         with self._lock:
             self._client, unused = (self._client, fresh) if self._client else (fresh, None)
             chosen = self._client

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,6 +20,13 @@ from docker.utils import kwargs_from_env
 
 from flow_manager_docker.socket_adapter import SocketAdapter
 
+#: What the kernel says of a socket's peer: process, user and group; see unix(7).
+CREDENTIALS = struct.Struct("3i")
+
+
+class UnusableHost(DockerException):  # type: ignore[misc]  # the SDK has no types
+    """``DOCKER_HOST`` and its family name no engine that could be asked."""
+
 
 class EngineClient:
     """A client of the engine that ``DOCKER_HOST`` names; asks its API version when made.
@@ -27,25 +36,30 @@ class EngineClient:
     Args:
         timeout: seconds that each read or write of its sockets may take.
         connections: how many threads use it at a time.
+        ask_version: left out, nothing is asked, and `open` leaves the version to the engine.
 
     Raises:
         docker.errors.DockerException: there is no engine, or ``DOCKER_HOST`` is no address.
     """
 
-    def __init__(self, timeout: float, connections: int = 1) -> None:
+    def __init__(self, timeout: float, connections: int = 1, *, ask_version: bool = True) -> None:
         self._timeout = timeout
         self._connections = connections
-        # The SDK asks for the version through an adapter of its own, so this client asks itself.
-        with self._sdk(MINIMUM_DOCKER_API_VERSION) as first:
-            version = first.version(api_version=False)["ApiVersion"]
-        self.api = self._sdk(version)
+        self.api = self._sdk(MINIMUM_DOCKER_API_VERSION)
+        self._prefix = ""
+        if ask_version:
+            # The SDK asks through an adapter of its own, so this client asks itself.
+            with self.api as first:
+                version = first.version(api_version=False)["ApiVersion"]
+            self.api = self._sdk(version)
+            self._prefix = f"/v{version}"
         self.local = isinstance(self.api.get_adapter(self.api.base_url), SocketAdapter)
 
     def _sdk(self, version: str) -> Any:
         try:
             made = docker.APIClient(version=version, timeout=self._timeout, **kwargs_from_env())
-        except ValueError as error:
-            raise DockerException(f"DOCKER_HOST cannot be used: {error}") from error
+        except (ValueError, DockerException) as error:
+            raise UnusableHost(f"DOCKER_HOST cannot be used: {error}") from error
         default = made.get_adapter(made.base_url)
         if isinstance(default, UnixHTTPAdapter):
             path = default.socket_path
@@ -76,7 +90,7 @@ class EngineClient:
         options.setdefault("timeout", self._timeout)
         # A packed archive would only cost time on a local socket.
         headers = {"Accept-Encoding": "identity", **options.pop("headers", {})}
-        url = f"{self.api.base_url}/v{self.api.api_version}{path}"
+        url = f"{self.api.base_url}{self._prefix}{path}"
         response = self.api.request(method, url, stream=True, headers=headers, **options)
         try:
             response.raise_for_status()
@@ -100,6 +114,23 @@ class EngineStream:
 
     def __exit__(self, *_: object) -> None:
         self._response.close()
+
+    def peer(self) -> int | None:
+        """The number of the process that listens at the other end of a local Unix socket.
+
+        To be asked before the answer is read to its end. ``None``: cannot be told.
+        """
+        if sys.platform != "linux" or self._socket is None:
+            return None
+        if self._socket.family is not socket.AF_UNIX:
+            return None
+        told = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+        pid: int = CREDENTIALS.unpack(told)[0]
+        return pid
+
+    def json(self) -> Any:
+        """Read the whole body as one JSON value."""
+        return self._response.json()
 
     def wait_forever(self) -> None:
         """Take away the limit on the time between two reads."""

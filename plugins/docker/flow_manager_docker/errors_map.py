@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,7 @@ from flow_manager_core.errors import (
     ImageNotFound,
     SystemFault,
 )
+from flow_manager_docker.client import UnusableHost
 
 PORT_HINT = (
     "Check for processes using the port (netstat -ano); use a different port;"
@@ -78,7 +80,15 @@ ENGINE_FAILURES = (
     tarfile.TarError,
     PullRefused,
     OSError,
+    json.JSONDecodeError,
 )
+
+
+TIMEOUTS = (requests.Timeout, urllib3.exceptions.TimeoutError)
+
+#: There was no connection to send the call over. A connection that broke is none of them: a kept
+#: one that the engine has closed is found out by sending.
+UNSENT = (urllib3.exceptions.ConnectTimeoutError, UnusableHost)
 
 
 @frozen(kw_only=True)
@@ -173,14 +183,16 @@ def _pull_error(told: str, subject: Subject, *, retryable: bool) -> FlowManagerE
 def _unavailable(error: Exception, subject: Subject) -> EngineUnavailable:
     causes = list(_causes(error))
     root = next((c for c in causes if isinstance(c, OSError) and c.errno), None)
-    if any(isinstance(c, (requests.Timeout, urllib3.exceptions.TimeoutError)) for c in causes):
+    refused = any(isinstance(c, urllib3.exceptions.NewConnectionError) for c in causes)
+    if not refused and any(isinstance(c, TIMEOUTS) for c in causes):
         told, hint = "it did not answer in time", AWAY_HINT
     elif isinstance(root, PermissionError):
         told, hint = "permission denied", PERMISSION_HINT
     else:
         told, hint = str(root.strerror) if root else _clean(str(error), subject), AWAY_HINT
     said = f"The Docker Engine is not available: {told}"
-    return EngineUnavailable(said, hint=hint, **subject.details())
+    unsent = any(isinstance(c, UNSENT) for c in causes)
+    return EngineUnavailable(said, unsent=unsent, hint=hint, **subject.details())
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -42,15 +42,28 @@ def read_event(found: Mapping[str, Any]) -> EngineEvent | None:
 
 
 def event_parameters(instance: str, since: str) -> dict[str, str]:
-    """The query of ``GET /events``.
+    """The query of ``GET /events`` that follows them.
 
     Args:
         instance: whose containers.
         since: the engine's own clock, as ``GET /info`` tells it: what happens while the
             subscription is being made comes out of the engine's memory of its last 256 events.
     """
-    filters = {"type": ["container"], "label": own_filter(instance)}
-    return {"filters": json.dumps(filters), "since": _stamp(since)}
+    return {"filters": _filters(instance), "since": _stamp(since)}
+
+
+def memory_parameters(instance: str, until: str) -> dict[str, str]:
+    """The query of ``GET /events`` for what the engine remembers.
+
+    Args:
+        instance: whose containers.
+        until: the engine's own clock: the answer ends at once only when this lies behind it.
+    """
+    return {"filters": _filters(instance), "since": "0", "until": _stamp(until)}
+
+
+def _filters(instance: str) -> str:
+    return json.dumps({"type": ["container"], "label": own_filter(instance)})
 
 
 def _stamp(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from docker.transport import UnixHTTPAdapter
 from docker.transport.unixconn import UnixHTTPConnection, UnixHTTPConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 #: The pool's key. The host is never looked up: there is one socket behind it.
 ANY_URL = "http+docker://localhost"
@@ -14,14 +15,22 @@ ANY_URL = "http+docker://localhost"
 
 class _Connection(UnixHTTPConnection):  # type: ignore[misc]  # the SDK has no types
     def connect(self) -> None:
-        """Connect; where nobody listens, close the socket, which the SDK's own does not."""
+        """Connect; where nobody listens, close the socket, which the SDK's own does not.
+
+        Raises:
+            urllib3.exceptions.ConnectTimeoutError: there is no connection, so nothing was sent;
+                the SDK's own errors are the same before and after sending.
+        """
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             made.settimeout(self.timeout)
             made.connect(self.unix_socket)
-        except OSError:
+        except TimeoutError as error:
             made.close()
-            raise
+            raise ConnectTimeoutError(str(error)) from error
+        except OSError as error:
+            made.close()
+            raise NewConnectionError(self, str(error)) from error
         self.sock = made
 
 

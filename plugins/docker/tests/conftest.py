@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anyio
@@ -10,6 +10,7 @@ import pytest
 
 from flow_manager_docker import DockerBackend
 from plugins.docker.tests.workshop import Workshop, clear
+from tests.support.engine_proxy import EngineProxy
 
 
 @pytest.fixture
@@ -33,3 +34,13 @@ def sdk(docker_engine: Any) -> Any:
     """Docker's own client, to see what became of a request."""
     with docker_engine.client() as client:
         yield client
+
+
+@pytest.fixture
+def proxy(docker_env: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[EngineProxy]:
+    """A proxy before the tests' engine, that DOCKER_HOST names."""
+    if not docker_env.url.startswith("unix://"):
+        pytest.skip("the proxy stands before a local socket")
+    with EngineProxy(docker_env.url) as made:
+        monkeypatch.setenv("DOCKER_HOST", made.url)
+        yield made

@@ -146,6 +146,7 @@ async def test_an_engine_that_is_away_is_told_at_once(tmp_path: Path, no_leaks: 
             with pytest.raises(EngineUnavailable, match="No such file") as caught:
                 await call()
             assert caught.value.retryable
+            assert caught.value.unsent
             assert "DOCKER_HOST" in caught.value.hint
         with pytest.raises(EngineUnavailable):
             async with backend.watch():
@@ -187,8 +188,9 @@ async def test_an_engine_that_hangs_costs_no_more_than_the_deadline(no_leaks: An
     async with PROVIDER.factory(context(request_timeout=0.5)) as backend:
         for call in (backend.ping, backend.list):
             began = time.monotonic()
-            with pytest.raises(EngineUnavailable, match=r"within 0\.5 seconds"):
+            with pytest.raises(EngineUnavailable, match=r"within 0\.5 seconds") as caught:
                 await call()
+            assert not caught.value.unsent
             assert time.monotonic() - began < 2
         with pytest.raises(EngineUnavailable):
             async with backend.watch():

@@ -33,6 +33,7 @@ from flow_manager_core.models import (
 from flow_manager_core.providers import ProviderContext
 from flow_manager_process.code import archive_code, replace_code
 from flow_manager_process.entries import Entries, Entry
+from flow_manager_process.identity import boot_id
 from flow_manager_process.images import base_environment, resolve
 from flow_manager_process.output import read_output
 from flow_manager_process.records import ContainerRecord
@@ -79,7 +80,8 @@ class ProcessBackend(ContainerBackend, CodeStore, ResourceMeter):
             yield cls(context, store, supervision)
 
     async def ping(self) -> EngineInfo:
-        return EngineInfo("process", platform.python_version(), {"system": platform.platform()})
+        details = {"system": platform.platform()}
+        return EngineInfo("process", platform.python_version(), details, life=boot_id())
 
     def unsupported(self, spec: ContainerSpec) -> Sequence[Fault]:
         given = {

@@ -20,8 +20,8 @@ from flow_manager_core.supervisor import Supervisor
 
 #: Seconds until the engine is looked for again.
 AGAIN = 0.5
-#: Seconds that a change may be older than the event that tells of it.
-EVENT_SLACK = 1.0
+#: Seconds that an event may come later than a look.
+EVENT_DELAY = 1.0
 
 
 class EngineWatch:
@@ -38,7 +38,6 @@ class EngineWatch:
         self._gate = gate
         self._supervisor = supervisor
         self._interval = settings.reconcile_interval
-        self._told_at: dict[str, float] = {}
         self._log = get_log("supervisor")
 
     async def run(self, first: anyio.Event) -> None:
@@ -66,7 +65,10 @@ class EngineWatch:
             first.set()
             async with anyio.create_task_group() as group:
                 group.start_soon(self._check, info.life, group.cancel_scope)
-                await self._listen(events)
+                try:
+                    await self._listen(events)
+                finally:
+                    self._supervisor.blind()
                 self._gate.doubt()
                 group.cancel_scope.cancel()
         self._log.info("The engine's events are followed anew")
@@ -75,7 +77,6 @@ class EngineWatch:
         """Take events until there are no more."""
         try:
             async for event in events:
-                self._told_at[event.container_id] = anyio.current_time()
                 self._supervisor.heard(event)
         except FlowManagerError as error:
             self._log.info("The engine's events broke off", error=error.message)
@@ -95,21 +96,23 @@ class EngineWatch:
         scope.cancel()
 
     async def _all_well(self, life: str) -> bool:
-        before = anyio.current_time()
         if (await self._ping()).life != life:
             self._gate.doubt()
             return False
         await self._supervisor.reconcile()
         self._gate.open()
-        changed = self._supervisor.take_changed()
-        if not changed:
+        return await self._events_come()
+
+    async def _events_come(self) -> bool:
+        """Whether the engine's events told of every end that was seen, by whatever means."""
+        ends = self._supervisor.take_ends()
+        if all(map(self._supervisor.heard_of_end, ends)):
             return True
-        await anyio.sleep(EVENT_SLACK)
-        silent = {one for one in changed if self._told_at.get(one, 0) < before - self._interval}
-        self._told_at = {k: at for k, at in self._told_at.items() if at > before - self._interval}
-        if silent:
-            self._log.warning("The engine's events fell silent: a change was not told")
-        return not silent
+        await anyio.sleep(EVENT_DELAY)
+        if all(map(self._supervisor.heard_of_end, ends)):
+            return True
+        self._log.warning("The engine's events fell silent: an end was not told")
+        return False
 
     async def _ping(self) -> EngineInfo:
         """Ask; an engine that is only late is asked twice."""

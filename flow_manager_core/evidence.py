@@ -23,6 +23,8 @@ STOP_SLACK = 5.0
 #: Seconds in which a program that handles a polite signal may end with a code of its own, without
 #: a word of a stop from the engine.
 OWN_CODE = 2.0
+#: Seconds by which an end may seem to be later than the loss of the engine's events.
+BLINK = 0.5
 #: Codes that the engine's own end or restart leaves behind: asked politely, killed, lost.
 OUTAGE_CODES = frozenset({0, 128 + SIGKILL, 128 + SIGTERM, 255})
 
@@ -114,14 +116,23 @@ def killed_on_return(event: EngineEvent, engine: EngineInfo) -> bool:
 
 
 def ended_with_engine(
-    seen: Container, notes: Notes, outside: Outside, engine: EngineInfo, *, killed_others: bool
+    seen: Container,
+    notes: Notes,
+    outside: Outside,
+    engine: EngineInfo,
+    *,
+    blind_since: float | None,
+    killed_others: bool,
 ) -> bool:
     """Whether a run ended because the engine did, which began a new life since.
 
-    An engine that is told to end, or comes back after a kill, ends the runs that it has: the first
-    is seen as stops, or not at all; the second as stops before it took any request.
+    An engine that is told to end tells of the stops of its runs before it goes; one that was killed
+    ends the runs that it finds on its return, before it takes any request, and remembers that.
+    What nobody saw nor remembers is judged by its code.
 
     Args:
+        blind_since: when its events were last followed, seconds since the epoch; ``None``: in an
+            earlier life of the manager.
         killed_others: it came back after a kill and ended runs, so that it remembers which.
     """
     if engine.keeps_flows or seen.finished_at is None:
@@ -130,6 +141,8 @@ def ended_with_engine(
     if outside is Outside.YES:
         told = max([notes.stopped_at, *(signal.at for signal in notes.signals)])
         return since is None or told < since
-    if killed_others or (since is not None and seen.finished_at.timestamp() >= since):
+    ended = seen.finished_at.timestamp()
+    unseen = blind_since is not None and ended > blind_since + BLINK
+    if killed_others or unseen or (since is not None and ended >= since):
         return False
     return seen.exit_code in OUTAGE_CODES and not seen.oom_killed

@@ -6,6 +6,7 @@ ends in `_conclude`. A run is named by its start, so nothing is told twice.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -40,6 +41,8 @@ SETTLING = (*[0.01] * 10, 0.05, 0.1, 0.2, 0.4)
 UNCERTAIN = (0.05, 0.1, 0.2, 0.4)
 #: Seconds that the engine's word of a stop may come later than the end.
 STOP_WORD = 0.25
+#: Seconds that an event may be older than what it tells of.
+EVENT_SLACK = 1.0
 #: Seconds in which an engine that is not closing answers a new connection.
 CLOSING = 1.5
 
@@ -89,10 +92,11 @@ class Supervisor:
         self._drop = drop
         self._sweep = sweep
         self._consider = consider
-        self._engine = EngineInfo("unknown", "")
+        self.engine = EngineInfo("unknown", "")
         self._engine_returned_killing = False
+        self._blind_since: float | None = None
         self._notes: dict[str, Notes] = {}
-        self._changed: set[str] = set()
+        self._ends: set[ContainerRecord] = set()
         self._limiter = anyio.CapacityLimiter(LOOKS)
         self._looking: set[ContainerRecord] = set()
         self._dirty: set[ContainerRecord] = set()
@@ -124,20 +128,31 @@ class Supervisor:
         Raises:
             EngineError: the engine cannot say.
         """
-        self._engine = engine
+        self.engine = engine
         self._engine_returned_killing = False
         if isinstance(self._backend, EventMemory):
             for event in await self._backend.recall():
                 self._note(event)
                 self._engine_returned_killing |= killed_on_return(event, engine)
         await self.reconcile()
-        self.take_changed()
+        self.take_ends()
         await self._ledger.remember_life(engine.life)
 
-    def take_changed(self) -> set[str]:
-        """The ids of the containers that had something new since this was last asked."""
-        found, self._changed = self._changed, set()
+    def take_ends(self) -> set[ContainerRecord]:
+        """The containers whose runs were seen to end since this was last asked."""
+        found, self._ends = self._ends, set()
         return found
+
+    def heard_of_end(self, record: ContainerRecord) -> bool:
+        """Whether the engine told of the end that was last seen."""
+        ended = record.container.finished_at if record.container else None
+        if record.gone or ended is None:
+            return True
+        return self._notes_of(record).died_at > ended.timestamp() - EVENT_SLACK
+
+    def blind(self) -> None:
+        """The engine's events are no longer followed."""
+        self._blind_since = time.time()
 
     async def reconcile(self) -> None:
         """Compare with the engine's list, and look closer where they differ.
@@ -251,7 +266,6 @@ class Supervisor:
                 seen = await self._settled(record)
         except ContainerNotFound:
             if not (record.gone or record.deleting):
-                self._changed.add(record.id)
                 self._moved(record, ContainerState.REMOVING)
                 await self._drop(record)
             raise
@@ -282,8 +296,6 @@ class Supervisor:
             cause = Cause.OUTSIDE
         changes = compare(record.state, record.container, seen, cause)
         record.container = seen
-        if changes.states:
-            self._changed.add(record.id)
         for state in changes.states:
             self._moved(record, state)
         if changes.ended is not None:
@@ -296,12 +308,13 @@ class Supervisor:
         if record.desired.asked_run == seen.started_at:
             return Cause.ASKED
         outside = await self._outside(record, seen)
-        restarted = record.engine_life not in ("", self._engine.life)
+        restarted = record.engine_life not in ("", self.engine.life)
         if restarted and ended_with_engine(
             seen,
             self._notes_of(record),
             outside,
-            self._engine,
+            self.engine,
+            blind_since=self._blind_since,
             killed_others=self._engine_returned_killing,
         ):
             return Cause.OUTAGE
@@ -321,7 +334,7 @@ class Supervisor:
 
     async def _engine_closes(self) -> bool:
         """Whether the stop is the engine's own: one that closes takes no new connection."""
-        if self._engine.keeps_flows:
+        if self.engine.keeps_flows:
             return False
         with anyio.move_on_after(CLOSING):
             try:
@@ -337,7 +350,7 @@ class Supervisor:
 
     async def _runs(self, record: ContainerRecord, seen: Container) -> None:
         """A run is under way; one that somebody outside began is wanted as well."""
-        record.engine_life = self._engine.life
+        record.engine_life = self.engine.life
         desired = record.desired
         if desired.wish is Wish.DOWN and desired.asked_run != seen.started_at:
             await self._ledger.note_at_least_here(record, wish=Wish.UP)
@@ -351,6 +364,7 @@ class Supervisor:
         record.notify()
 
     async def _ended(self, record: ContainerRecord, ended: RunEnded) -> None:
+        self._ends.add(record)
         if ended.cause is Cause.ITSELF:
             record.ran(ended.uptime, anyio.current_time())
         if ended.crashed and ended.container is not None:

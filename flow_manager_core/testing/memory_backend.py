@@ -53,13 +53,8 @@ from flow_manager_core.models import (
     ResourceUsage,
 )
 from flow_manager_core.providers import BackendProvider, ProviderContext
-from flow_manager_core.testing.memory_engine import (
-    AWAY,
-    Box,
-    MemoryEngine,
-    MemoryFlow,
-    Program,
-)
+from flow_manager_core.testing.memory_container import Box, MemoryFlow, Program
+from flow_manager_core.testing.memory_engine import AWAY, MemoryEngine
 from flow_manager_core.testing.memory_programs import SCRIPTED
 
 __all__ = [

@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from flow_manager_core.errors import EngineError
-from flow_manager_core.testing.memory_engine import MemoryFlow, Program
+from flow_manager_core.testing.memory_container import MemoryFlow, Program
 
 
 async def run(flow: MemoryFlow, code: str = "0") -> int:

@@ -106,16 +106,38 @@ def test_an_engine_that_was_restarted_explains_what_it_ended_and_nothing_else(
     notes: Notes, code: int, back: EngineInfo, with_engine: bool
 ) -> None:
     outside = notes.asked_outside(seen(code), PATIENCE)
-    found = ended_with_engine(seen(code), notes, outside, back, killed_others=False)
+    found = ended_with_engine(
+        seen(code), notes, outside, back, blind_since=None, killed_others=False
+    )
     assert found is with_engine
 
 
 @pytest.mark.parametrize("code", [0, 137, 143])
 def test_an_engine_that_remembers_whom_it_ended_did_not_end_the_others(code: int) -> None:
-    assert not ended_with_engine(seen(code), Notes(), Outside.NO, engine(1), killed_others=True)
+    assert not ended_with_engine(
+        seen(code), Notes(), Outside.NO, engine(1), blind_since=None, killed_others=True
+    )
 
 
 def test_memory_ran_out_while_the_engine_was_away_is_the_programs_own_end() -> None:
     assert not ended_with_engine(
-        seen(137, oom=True), Notes(), Outside.NO, engine(1), killed_others=False
+        seen(137, oom=True), Notes(), Outside.NO, engine(1), blind_since=None, killed_others=False
     )
+
+
+@pytest.mark.parametrize("code", [0, 137, 143])
+def test_what_ended_after_the_engines_last_word_and_before_its_return_ended_by_itself(
+    code: int,
+) -> None:
+    found = [
+        ended_with_engine(
+            seen(code),
+            Notes(),
+            Outside.NO,
+            engine(5),
+            blind_since=ENDED.timestamp() + seconds,
+            killed_others=False,
+        )
+        for seconds in (-2, +2)
+    ]
+    assert found == [False, True]

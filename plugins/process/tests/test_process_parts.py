@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from flow_manager_core.models import EngineEvent, EngineEventKind
 from flow_manager_core.settings import Settings
 from flow_manager_process import plugin
+from flow_manager_process.identity import boot_id
 from flow_manager_process.output import BLOCK, read_output
 from flow_manager_process.records import moment
 from flow_manager_process.watchers import Watchers
@@ -60,3 +62,10 @@ async def test_a_watcher_that_does_not_read_loses_its_stream_and_no_other() -> N
             watchers.tell(event)
             assert await anext(quick) == event
         assert [e async for e in slow] == events[:2]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="boots have no names here")
+async def test_flows_last_as_long_as_the_hosts_boot(process_backend: Any) -> None:
+    told = await process_backend.ping()
+    assert told.life == boot_id() != ""
+    assert told.keeps_flows

@@ -72,9 +72,16 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Every test but the slow ones of the wheels; arguments go to pytest."""
+    """Every test but the slow ones of wheels and trouble; arguments go to pytest."""
     install(session, *group("test"))
-    pytest(session, "-m", "not wheels")
+    pytest(session, "-m", "not wheels and not trouble")
+
+
+@nox.session
+def trouble(session: nox.Session) -> None:
+    """Kill, freeze and restart engines and managers, at every step and at random."""
+    install(session, *group("test"))
+    pytest(session, "-m", "trouble")
 
 
 @nox.session

@@ -20,7 +20,7 @@ from tests.chaos.run import Run
 from tests.support.images import FLOW_IMAGE
 from tests.support.restartable_engine import RestartableEngine
 
-pytestmark = [pytest.mark.anyio, pytest.mark.docker]
+pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.trouble]
 
 SECONDS = 90.0
 

@@ -21,7 +21,7 @@ from tests.chaos.invariants import connected, disagreements, listing, settles
 from tests.chaos.manager import BACKENDS, SERVE, Manager, manager_on
 from tests.e2e.client import Client
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.trouble]
 
 FLOWS = Path(__file__).parent / "flows"
 

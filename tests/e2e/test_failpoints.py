@@ -19,7 +19,7 @@ from tests.chaos.invariants import connected, disagreements, listing, settles
 from tests.chaos.manager import BACKENDS, Manager, manager_on
 from tests.e2e.client import Client
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.trouble]
 
 FLOW = Path(__file__).parent / "flows" / "flow.py"
 PROGRAM = ("-P", str(Path(__file__).parent / "failpoint_service.py"), "serve")

@@ -28,7 +28,7 @@ from tests.support.engine_proxy import EngineProxy
 from tests.support.images import FLOW_IMAGE
 from tests.support.restartable_engine import RestartableEngine
 
-pytestmark = [pytest.mark.anyio, pytest.mark.docker]
+pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.trouble]
 
 ON_CRASH = {"policy": "on-crash", "max_attempts": 1}
 SLEEPS = ("-c", "import time; time.sleep(600)")

@@ -23,7 +23,7 @@ from tests.support.engine_relay import Fault
 from tests.support.images import FLOW_IMAGE
 from tests.support.restartable_engine import RestartableEngine
 
-pytestmark = [pytest.mark.anyio, pytest.mark.docker]
+pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.trouble]
 
 CREATE = r"^POST /.*/containers/create"
 START = r"^POST /.*/containers/[^/]+/start"

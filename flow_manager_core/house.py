@@ -31,8 +31,8 @@ from flow_manager_core.supervisor import Supervisor
 
 #: Seconds that the start waits for an engine; after that it goes on being looked for.
 FIRST_LOOK = 15.0
-#: Seconds beyond the deadline of a request in which an engine may still carry it out.
-LATE = 5.0
+#: Seconds of answering in which an engine may still carry out a create that nobody waits for.
+LATE = 15.0
 #: Seconds for what a program said last to be read, before its connection is ended for it.
 LAST_WORDS = 1.0
 
@@ -108,8 +108,7 @@ def _connect(
         ground.group.start_soon(_end_channel, record)
 
     channels = Channels(ground.transport, reporter, settings, channel_ended)
-    late = settings.request_timeout + LATE
-    adopter = Adopter(registry, channels, ground.ledger, reporter.news, late)
+    adopter = Adopter(registry, channels, ground.ledger, reporter.news, LATE)
     services = Services(
         settings=settings,
         backend_name=chosen.backend[0].name,

@@ -92,13 +92,14 @@ async def _make(services: Services, record: ContainerRecord, request: CreateCont
     async with AsyncExitStack() as undo:
         undo.callback(services.registry.drop, record)
         await _check(services, spec)
-        await services.channels.open(record)
-        undo.push_async_callback(_close, services, record)
-        await _fetch_image(services, spec)
-        # Before the engine is asked: a later life finishes it, or takes it away.
+        # Before anything is made: a later life finishes it, or takes it away.
         await services.ledger.note(
             record, job=Job.CREATE, code_path=spec.code_path, start=request.start
         )
+        undo.push_async_callback(_strike, services, record)
+        await services.channels.open(record)
+        undo.push_async_callback(_close, services, record)
+        await _fetch_image(services, spec)
         undo.push_async_callback(_give_up, services, record)
         container = await _create(services, record, spec)
         undo.push_async_callback(_remove, services, container)
@@ -132,6 +133,13 @@ def tell_created(services: Services, record: ContainerRecord) -> None:
     services.reporter.note(
         record, "container_created", f"Container {record.name} created", name=record.name
     )
+
+
+async def _strike(services: Services, record: ContainerRecord) -> None:
+    """Nothing was made, unless the create was given up."""
+    if record.desired.key not in services.ledger.strays:
+        with anyio.CancelScope(shield=True):
+            await services.ledger.strike(record)
 
 
 async def _give_up(services: Services, record: ContainerRecord) -> None:

@@ -26,6 +26,8 @@ from tests.chaos.world import ENGINE, World
 LEAVES = 3.0
 #: Seconds before and after a trouble in which what it disturbs may look disturbed.
 BLUR = 1.5
+#: Seconds in which the manager surely has seen that a program ended.
+NOTICED = 1.0
 AWAY = (*ENGINE, Trouble.ENGINE_FREEZE)
 
 #: How a message may fail: nobody is there, or nobody answers.
@@ -54,6 +56,7 @@ class Hand:
         self._code = code
         self._complain = complain
         self._ended: set[int] = set()
+        self._ended_at = 0.0
         self._deeds: Mapping[Action, Callable[[Actor, int], Awaitable[None]]] = {
             Action.CREATE: self._create,
             Action.START: self._start,
@@ -136,8 +139,11 @@ class Hand:
     async def _update(self, actor: Actor, version: int) -> None:
         flow, before = self.flow, set(self.flow.versions)
         payload = {"container_id": flow.name, "code_path": self._code(version, flow.deaf)}
+        just_ended = time.monotonic() - self._ended_at < NOTICED
         if await self._ask(actor, "update_container", None, **payload):
             flow.versions = {version}
+            if just_ended:  # the manager may have seen it running, and so let it run again
+                flow.doubtful(UP)
         elif flow.wishes != {GONE}:
             flow.versions = before | {version}
 
@@ -214,6 +220,7 @@ class Hand:
         """Take note of an end that was caused just now."""
         first = seen.pid not in self._ended
         self._ended.add(seen.pid)
+        self._ended_at = time.monotonic()
         if code != 0:
             certain = certain and first
             self._crashes.cause(

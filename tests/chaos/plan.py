@@ -105,13 +105,11 @@ class Event:
     Args:
         at: seconds after the round's begin.
         lasts: seconds.
-        live_restore: of the life that the engine begins after it.
     """
 
     at: float
     trouble: Trouble
     lasts: float
-    live_restore: bool = False
 
 
 @frozen
@@ -128,8 +126,7 @@ class Round:
     def lines(self) -> Iterator[str]:
         """The round as text."""
         for event in self.events:
-            restored = ", then with live-restore" if event.live_restore else ""
-            yield f"{event.at:5.2f} {event.trouble} for {event.lasts:.1f} s{restored}"
+            yield f"{event.at:5.2f} {event.trouble} for {event.lasts:.1f} s"
         for flow, script in enumerate(self.scripts):
             told = (f"{s.at:.2f} {s.action} {s.number or ''}".strip() for s in script)
             yield f"      flow {flow}: {'; '.join(told)}"
@@ -158,7 +155,7 @@ def _round(random: Random, hand: Sequence[Trouble]) -> Round:
 def _event(random: Random, trouble: Trouble) -> Event:
     least, most = LASTS[trouble]
     at, lasts = random.uniform(1.0, 4.0), random.uniform(least, most)
-    return Event(round(at, 2), trouble, round(lasts, 2), random.random() < 1 / 3)
+    return Event(round(at, 2), trouble, round(lasts, 2))
 
 
 def _script(random: Random) -> tuple[Step, ...]:

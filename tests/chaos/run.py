@@ -120,7 +120,7 @@ class Run:
 
     async def _befall(self, event: Any, began: float) -> None:
         await anyio.sleep(max(0.0, began + event.at - time.monotonic()))
-        self._note(f"{event.trouble} ({event.lasts} s, live-restore then: {event.live_restore})")
+        self._note(f"{event.trouble} ({event.lasts} s)")
         await self._world.befall(event)
         self._counts[str(event.trouble)] += 1
         self._note(f"over: {event.trouble}")

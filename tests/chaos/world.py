@@ -135,20 +135,13 @@ class World:
             self.manager.send(signal.SIGCONT)
 
     async def _restart_engine(self, event: Event, window: Window) -> None:
-        async with self._stillness() if event.live_restore else nullcontext():
+        kept = self.engine.live_restore
+        kill = event.trouble is Trouble.ENGINE_KILL
+        async with self._stillness() if kept else nullcontext():
             window.began_at = time.monotonic()
-            await to_thread.run_sync(self._end_engine, event.trouble, window)
+            await to_thread.run_sync(self.engine.kill if kill else self.engine.terminate)
         await anyio.sleep(event.lasts)
-        # What outlived the end is ended by the next life, unless that has live-restore.
-        window.ends_flows |= not event.live_restore
-        restored = event.live_restore
-        await to_thread.run_sync(lambda: self.engine.start(live_restore=restored))
+        await to_thread.run_sync(lambda: self.engine.start(live_restore=kept))
+        window.ends_flows = not kept
         if window.ends_flows:
             self._on_outage()
-
-    def _end_engine(self, trouble: Trouble, window: Window) -> None:
-        if trouble is Trouble.ENGINE_KILL:
-            self.engine.kill()
-        else:
-            window.ends_flows = not self.engine.live_restore
-            self.engine.terminate()

@@ -108,6 +108,8 @@ class EngineProxy:
         task = asyncio.get_running_loop().create_task(self._relay.serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # One that was ended before it began to serve has closed nothing itself.
+        task.add_done_callback(lambda _: writer.close())
 
     def _shut(self) -> None:
         if self._server is not None:

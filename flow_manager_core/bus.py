@@ -39,6 +39,8 @@ class Subscription:
         self._arrived = anyio.Event()
         self._lost = False
         self._closed = False
+        #: Whether the subscriber has dealt with all it was sent.
+        self.caught_up = True
         #: When it fell far behind, on the loop's clock; ``None`` while it keeps up.
         self.behind_since: float | None = None
 
@@ -50,6 +52,7 @@ class Subscription:
             self.cut_off()
             return
         self._queue.append(event)
+        self.caught_up = False
         if len(self._queue) > CROWDED and self.behind_since is None:
             self.behind_since = anyio.current_time()
         self._arrived.set()
@@ -75,13 +78,18 @@ class Subscription:
                 raise EventsLost("Events were lost: this subscriber read too slowly")
             if self._closed:
                 raise StopAsyncIteration
-            self._arrived = anyio.Event()
-            await self._arrived.wait()
+            await self._wait()
         event = self._queue.popleft()
         if self.behind_since is not None and len(self._queue) <= CROWDED:
             self.behind_since = None
             self._bus.eased()
         return event
+
+    async def _wait(self) -> None:
+        self._arrived = anyio.Event()
+        self.caught_up = True
+        self._bus.caught_up()
+        await self._arrived.wait()
 
 
 class EventBus:
@@ -91,6 +99,7 @@ class EventBus:
         self._limit = limit
         self._subscriptions: list[Subscription] = []
         self._relief = anyio.Event()
+        self._progress = anyio.Event()
 
     def publish(self, *events: Event) -> None:
         """Queue events for everyone, at once and in this order."""
@@ -113,6 +122,7 @@ class EventBus:
         finally:
             self._subscriptions.remove(subscription)
             self.eased()
+            self.caught_up()
 
     @property
     def crowded(self) -> bool:
@@ -140,6 +150,17 @@ class EventBus:
         if not self.crowded:
             self._relief.set()
             self._relief = anyio.Event()
+
+    def caught_up(self) -> None:
+        """A subscriber waits for more, or left; called by subscriptions."""
+        self._progress.set()
+
+    async def delivered(self, seconds: float) -> None:
+        """Wait until every subscriber has dealt with all that was published, or time is up."""
+        with anyio.move_on_after(seconds, shield=True):
+            while not all(s.caught_up for s in self._subscriptions):
+                self._progress = anyio.Event()
+                await self._progress.wait()
 
     def close(self) -> None:
         """End every subscription once what is queued was read."""

@@ -43,6 +43,9 @@ from flow_manager_core.turns import Turns
 from flow_manager_core.version import __version__
 from flow_manager_core.wire import event_body, standard_format
 
+#: Seconds at close for subscribers to deal with what they were told.
+LAST_WORDS = 0.5
+
 
 class FlowManager:
     """One manager. Enter it with ``async with``, in the task that also leaves it.
@@ -127,6 +130,8 @@ class FlowManager:
         for provider, context in self._chosen.frontends:
             frontend = await stack.enter_async_context(provider.factory(context, self))
             self.addresses += frontend.addresses
+        # Frontends pass the last words on before they dismiss their clients.
+        stack.push_async_callback(self._bus.delivered, LAST_WORDS)
         if self.settings.on_exit is OnExit.STOP:
             stack.push_async_callback(stop_flows, self._services)
         stack.push_async_callback(self._executor.close, self.settings.shutdown_timeout)

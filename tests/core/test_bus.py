@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from flow_manager_core.bus import EventBus, EventsLost
+from flow_manager_core.bus import EventBus, EventsLost, Subscription
 from flow_manager_core.events import SocketConnected
 
 pytestmark = pytest.mark.anyio
@@ -91,3 +91,29 @@ async def test_who_stays_far_behind_is_cut_off_and_holds_nobody_any_more(
         assert not bus.crowded
         with pytest.raises(EventsLost):
             await anext(subscription)
+
+
+async def test_delivered_means_that_every_subscriber_has_dealt_with_all() -> None:
+    bus, dealt_with = EventBus(), []
+
+    async def follow(subscription: Subscription) -> None:
+        async for told in subscription:
+            await anyio.sleep(0.01)
+            dealt_with.append(told)
+
+    with bus.subscribe() as idle, bus.subscribe() as busy, anyio.fail_after(5):
+        await bus.delivered(5)
+        async with anyio.create_task_group() as group:
+            group.start_soon(follow, busy)
+            group.start_soon(follow, idle)
+            bus.publish(event(1), event(2))
+            await bus.delivered(5)
+            assert len(dealt_with) == 4
+            bus.close()
+
+
+async def test_a_subscriber_that_deals_with_nothing_is_not_waited_for_long() -> None:
+    bus = EventBus()
+    with bus.subscribe(), anyio.fail_after(5):
+        bus.publish(event(1))
+        await bus.delivered(0.05)

@@ -119,5 +119,5 @@ async def clear_workplace(services: Services) -> None:
     """Take away the archives of operations that nobody will come back for."""
     strays = services.ledger.strays.values()
     wanted = {record.desired for record in services.registry} | set(strays)
-    keys = {desired.key for desired in wanted if desired.job is Job.UPDATE}
+    keys = {desired.key for desired in wanted if desired.job is not Job.NONE}
     await to_thread.run_sync(services.workplace.clear_all_but, keys)

@@ -91,9 +91,22 @@ class EngineWatch:
                 await self._pause(self._interval)
         except FlowManagerError as error:
             self._away(error.message)
+            await self._answered()
         except Exception as error:  # noqa: BLE001  # as in `run`
             self._broken(error)
         scope.cancel()
+
+    async def _answered(self) -> None:
+        """Wait until the engine answers; one that closes goes on telling of its last stops."""
+        while True:
+            await self._pause(AGAIN)
+            try:
+                await self._backend.ping()
+            except FlowManagerError:
+                continue
+            except Exception as error:  # noqa: BLE001  # as in `run`
+                self._broken(error)
+            return
 
     async def _all_well(self, life: str) -> bool:
         if (await self._ping()).life != life:

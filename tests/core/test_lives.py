@@ -12,6 +12,7 @@ import pytest
 
 from flow_manager_core.desired import Job, Wish
 from flow_manager_core.errors import ConfigurationError, EngineUnavailable
+from flow_manager_core.evidence import BLINK
 from flow_manager_core.settings import OnExit, RecordsKind
 from flow_manager_core.testing.memory_backend import SCRIPTED, MemoryEngine
 from flow_manager_core.testing.memory_transport import MemoryNetwork
@@ -219,3 +220,20 @@ async def test_two_instances_share_an_engine_and_see_their_own(world: World) -> 
         assert (await two.ask("list_containers"))["count"] == 0
         await two.create("run")
         assert [c["id"] for c in (await one.ask("list_containers"))["containers"]] == [key]
+
+
+async def test_an_engine_that_closes_is_listened_to_until_its_last_stop(world: World) -> None:
+    async with world.life() as h:
+        key = await h.create("stubborn", restart={"policy": "on-crash"})
+        # One that closes takes no new connection, while its flows are asked to end, then killed.
+        h.engine.faults["ping"] = EngineUnavailable("The engine does not answer", unsent=True)
+        await h.until_health("degraded")
+        await anyio.sleep(2 * BLINK)
+        (box,) = world.boxes()
+        await h.engine.stop(box, 0.05)
+        del h.engine.faults["ping"]
+        await h.engine.restart(ends_flows=True)
+        await h.until(lambda: told(h, "container_recovered"))
+        assert told(h, "container_crashed") == []
+        assert [event.attempt for event in told(h, "container_recovered")] == [0]
+        assert await state(h, key) == "running"

@@ -56,6 +56,8 @@ class Converger:
             FlowManagerError: that cannot be done now.
         """
         desired = record.desired
+        if record.gone:
+            return
         if record.container is not None and (
             desired.job is not Job.NONE or desired.wish is Wish.GONE
         ):

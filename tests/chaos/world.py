@@ -70,9 +70,8 @@ class World:
     async def _stillness(self) -> AsyncIterator[None]:
         """Let no container be on its way up or down.
 
-        A Docker Engine (20.10) that is killed while it starts a container, and comes back with
-        live-restore, never starts that one again: "task already exists". Nobody but its operator
-        can help that.
+        A Docker Engine (20.10) that is killed while it starts a container never starts that one
+        again: "task already exists". Only to make it anew helps.
         """
         self._open = anyio.Event()
         try:
@@ -137,7 +136,7 @@ class World:
     async def _restart_engine(self, event: Event, window: Window) -> None:
         kept = self.engine.live_restore
         kill = event.trouble is Trouble.ENGINE_KILL
-        async with self._stillness() if kept else nullcontext():
+        async with self._stillness() if kept or kill else nullcontext():
             window.began_at = time.monotonic()
             await to_thread.run_sync(self.engine.kill if kill else self.engine.terminate)
         await anyio.sleep(event.lasts)

@@ -30,6 +30,11 @@ START_HINT = (
     "Check the container's logs; verify volume mounts and permissions;"
     " check system resources (memory, disk space)"
 )
+#: Moby keeps no record of a start that its end cut off, while containerd keeps the task.
+STUCK_HINT = (
+    "The Docker Engine was killed while it started this container, and will not start it again:"
+    " delete it and create it anew"
+)
 NAME_HINT = "Choose another name, or delete the container that has it"
 AWAY_HINT = "Check that the Docker daemon runs, and that DOCKER_HOST names it"
 PERMISSION_HINT = (
@@ -164,9 +169,14 @@ def _api_error(error: APIError, subject: Subject) -> FlowManagerError:
     return EngineError(
         f"The Docker Engine refuses: {told}",
         retryable=status >= 500 or status == 409,
-        hint=START_HINT if subject.starting else None,
+        hint=_start_hint(words) if subject.starting else None,
         **subject.details(),
     )
+
+
+def _start_hint(words: str) -> str:
+    stuck = words.startswith("task ") and words.endswith(": already exists")
+    return STUCK_HINT if stuck else START_HINT
 
 
 def _pull_error(told: str, subject: Subject, *, retryable: bool) -> FlowManagerError:

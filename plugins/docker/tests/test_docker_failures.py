@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import requests
+from attrs import evolve
 from docker.errors import APIError, DockerException
 from urllib3.exceptions import ProtocolError
 
@@ -81,3 +82,10 @@ def test_a_socket_that_may_not_be_used_is_told_as_that() -> None:
     assert type(found) is EngineUnavailable
     assert "permission denied" in found.message
     assert "group docker" in found.hint
+
+
+def test_a_container_that_the_engine_never_starts_again_is_said_to_need_a_new_one() -> None:
+    starting = evolve(SUBJECT, starting=True)
+    found = translate(refusal(409, "task abcdef: already exists"), starting)
+    assert "create it anew" in found.hint
+    assert "create it anew" not in translate(refusal(409, "busy"), starting).hint

@@ -104,13 +104,20 @@ class Executor:
         if operation.subject is None:
             async with turns.turn(operation.name) as turn:
                 return await self._ask(operation, None, request, turn)
+        services.gate.require_acquaintance()
         record = operation.subject(services, request, payload)
-        async with turns.turn(record) as turn:
-            if not operation.needs_engine:
-                return await operation.run(services, record, request, turn)
-            if operation.verb is None:
-                return await self._ask(operation, record, request, turn)
-            return await self._alone(operation, record, request, turn)
+        with services.registry.held(record):
+            async with turns.turn(record) as turn:
+                return await self._with(operation, record, request, turn)
+
+    async def _with(
+        self, operation: Operation, record: ContainerRecord, request: Request, turn: Turn
+    ) -> Any:
+        if not operation.needs_engine:
+            return await operation.run(self._services, record, request, turn)
+        if operation.verb is None:
+            return await self._ask(operation, record, request, turn)
+        return await self._alone(operation, record, request, turn)
 
     async def _ask(
         self, operation: Operation, record: ContainerRecord | None, request: Request, turn: Turn

@@ -19,6 +19,7 @@ class Gate:
     def __init__(self) -> None:
         self._reason: str | None = None
         self._doubtful = True
+        self._acquainted = False
         self._changed = anyio.Event()
         self._opened = anyio.Event()
         self._under_way: set[anyio.CancelScope] = set()
@@ -38,6 +39,7 @@ class Gate:
     def open(self) -> None:
         """The engine answers, and all that happened meanwhile is known."""
         self._reason, self._doubtful = None, False
+        self._acquainted = True
         self._opened.set()
         self._notify()
 
@@ -66,8 +68,20 @@ class Gate:
             while self._doubtful:
                 await self._changed.wait()
         if not self.is_open:
-            reason = self._reason or "it is being looked for"
-            raise EngineUnavailable(f"The engine does not answer: {reason}", unsent=True)
+            raise self._away()
+
+    def require_acquaintance(self) -> None:
+        """Pass if the containers were ever listed: until then none can be said to be absent.
+
+        Raises:
+            EngineUnavailable: they were not.
+        """
+        if not self._acquainted:
+            raise self._away()
+
+    def _away(self) -> EngineUnavailable:
+        reason = self._reason or "it is being looked for"
+        return EngineUnavailable(f"The engine does not answer: {reason}", unsent=True)
 
     @contextmanager
     def guarded(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import anyio
 
@@ -36,6 +37,8 @@ class ContainerRecord:
         self.endpoint: Endpoint | None = None
         self.channel: Channel | None = None
         self.gone = False
+        #: Requests that are about it, waiting ones as well.
+        self.requests = 0
         #: What it is meant to be, as recorded; changed through the ledger alone.
         self.desired = Desired(key=terms.birth, name=name)
         #: The engine's life in which its run was last seen.
@@ -131,6 +134,17 @@ class Registry:
         self._by_name[record.name] = record
         if record.terms.request_id is not None:
             self._by_request[record.terms.request_id] = record
+
+    @contextmanager
+    def held(self, record: ContainerRecord) -> Iterator[None]:
+        """Keep a name for as long as a request is about it, however far that gets."""
+        record.requests += 1
+        try:
+            yield
+        finally:
+            record.requests -= 1
+            if record.requests == 0 and record.container is None and not record.gone:
+                self.drop(record)
 
     def admit(self, record: ContainerRecord, container: Container) -> None:
         """The engine made it: from now on it is found by its id as well."""

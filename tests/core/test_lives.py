@@ -237,3 +237,22 @@ async def test_an_engine_that_closes_is_listened_to_until_its_last_stop(world: W
         assert told(h, "container_crashed") == []
         assert [event.attempt for event in told(h, "container_recovered")] == [0]
         assert await state(h, key) == "running"
+
+
+async def test_a_manager_that_never_reached_the_engine_says_of_no_container_that_it_is_absent(
+    world: World,
+) -> None:
+    async with world.life() as h:
+        key = await h.create("run", name="one", request_id="r1")
+    world.engine.away = True
+    async with world.life() as h:
+        for operation, payload in (
+            ("get_container_status", {"container_id": key}),
+            ("send_message", {"container_id": "one", "message": {"command": "x"}}),
+            ("create_container", {"image": "memory", "name": "one", "request_id": "r1"}),
+        ):
+            with pytest.raises(EngineUnavailable):
+                await h.ask(operation, **payload)
+        world.engine.away = False
+        await h.until_state(key, "running")
+        assert (await h.ask("list_containers"))["count"] == 1

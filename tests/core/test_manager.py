@@ -508,3 +508,16 @@ async def test_an_error_format_that_fails_still_leaves_an_answer() -> None:
         h.manager._chosen = evolve(h.manager._chosen, error_format=broken)  # type: ignore[misc,type-var]
         answer = await h.manager.session(Client("test", "1")).answer("start_container", {})
         assert answer.body["error_type"] == "validation_error"
+
+
+async def test_a_create_that_the_engine_never_heard_of_keeps_no_name() -> None:
+    async with house() as h:
+        h.engine.away = True
+        await h.until_health("degraded")
+        for _ in range(2):
+            with pytest.raises(EngineUnavailable):
+                await h.create("run", name="one")
+        h.engine.away = False
+        await h.until_health("healthy")
+        key = await h.create("run", name="one")
+        assert (await h.ask("get_container_status", container_id="one"))["container_id"] == key

@@ -81,11 +81,12 @@ def node_client() -> NodeClient:
         if os.environ.get("CI"):
             pytest.fail(told)
         pytest.skip(told)
-    _install(npm)
+    install(npm)
     return NodeClient(node)
 
 
-def _install(npm: str) -> None:
+def install(npm: str) -> None:
+    """Have npm install the client, unless it is there."""
     CACHE.mkdir(parents=True, exist_ok=True)
     wanted = (HERE / "package.json").read_text()
     for name in ("package.json", *_SCRIPTS):

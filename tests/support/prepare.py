@@ -1,0 +1,23 @@
+"""Fetches what the tests need from elsewhere: ``python -m tests.support.prepare``.
+
+The tests themselves need no network: their workers have none.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+from tests.node.node_fixture import install
+from tests.support.images import debian_tar
+
+
+def main() -> None:
+    """Fetch what the programs that are installed can use."""
+    if shutil.which("mmdebstrap"):
+        debian_tar()
+    if npm := shutil.which("npm"):
+        install(npm)
+
+
+if __name__ == "__main__":
+    main()

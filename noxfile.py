@@ -22,6 +22,10 @@ DISTS = [ROOT, *sorted(p.parent for p in ROOT.glob("plugins/*/pyproject.toml")),
 PACKAGES = [p.parent for dist in DISTS for p in sorted(dist.glob("flow_manager_*/__init__.py"))]
 
 
+#: Tests wait more than they compute, so there may be more workers than processors.
+IN_PARALLEL = ("--numprocesses=4", "--dist=loadfile", "--no-loadscope-reorder")
+
+
 def group(name: str) -> list[str]:
     """Return the requirements of one of pyproject.toml's dependency groups."""
     return list(nox.project.dependency_groups(PYPROJECT, name))
@@ -72,9 +76,14 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Every test but the slow ones of wheels and trouble; arguments go to pytest."""
+    """Every test but those of wheels; with arguments, which go to pytest, in one process."""
     install(session, *group("test"))
-    pytest(session, "-m", "not wheels and not trouble")
+    session.run("python", "-m", "tests.support.prepare")
+    if session.posargs:
+        pytest(session, "-m", "not wheels")
+        return
+    pytest(session, "-m", "alone")
+    pytest(session, "-m", "not alone and not wheels", *IN_PARALLEL)
 
 
 @nox.session

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, Callable, TypeVar
 
@@ -23,6 +23,8 @@ INBOX = 16
 SEND_PATIENCE = 10.0
 #: Seconds between two signs of life while handlers do not keep up.
 SIGN_INTERVAL = 1.0
+#: Seconds after which a worker without work looks whether the flow is to end.
+_GLANCE = 1.0
 SIGNALS = (int(signal.SIGTERM), int(signal.SIGINT))
 
 H = TypeVar("H", bound=Callable[..., Any])
@@ -127,10 +129,17 @@ class Flow:
 
     def _work(self) -> None:
         while not self._stopping:
-            task = self._inbox.get()
+            task = self._next_task()
             if task is not None:
                 self._room.release()
                 task()
+
+    def _next_task(self) -> Callable[[], None] | None:
+        try:
+            # A signal that comes in the moment before a wait is seen only after it.
+            return self._inbox.get(timeout=_GLANCE)
+        except Empty:
+            return None
 
     def _help(self) -> None:
         try:

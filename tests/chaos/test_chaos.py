@@ -22,7 +22,7 @@ from tests.support.restartable_engine import RestartableEngine
 
 pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.trouble]
 
-SECONDS = 90.0
+SECONDS = 150.0
 
 
 @pytest.fixture

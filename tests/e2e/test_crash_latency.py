@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.alone]
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "crash_latency.py"
 
 

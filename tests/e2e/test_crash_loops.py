@@ -80,6 +80,7 @@ async def medians(client: Client, container_id: str) -> dict[str, float]:
     return {what: statistics.median(times) for what, times in found.items()}
 
 
+@pytest.mark.alone
 async def test_many_crash_loops_do_not_slow_the_others(
     client: Client, service: Service, code: Path
 ) -> None:

@@ -16,7 +16,7 @@ from anyio import to_thread
 
 from flow_manager_core import FlowManager, Settings
 
-pytestmark = [pytest.mark.anyio, pytest.mark.docker]
+pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.alone]
 
 ROUNDS = 15
 #: Milliseconds that the manager may add at the median: its channel's folder and socket on the

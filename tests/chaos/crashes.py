@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from tests.chaos.plan import Trouble
 from tests.chaos.world import ENGINE, World
@@ -47,6 +48,16 @@ class Crashes:
     def cause(self, caused: Caused) -> None:
         """Note one."""
         self._caused.append(caused)
+
+    def overtaken(self, container_id: str, seconds: float) -> None:
+        """Somebody asks for an end: what ended in the last seconds may be told as that."""
+        since = time.monotonic() - seconds
+        self._caused = [
+            evolve(one, certain=False)
+            if one.container_id == container_id and one.ended_at > since
+            else one
+            for one in self._caused
+        ]
 
     def force(self, container_id: str) -> None:
         """Note a removal by force, whose kill may be seen before the removal is."""

@@ -30,6 +30,8 @@ BLUR = 1.5
 NOTICED = 1.0
 AWAY = (*ENGINE, Trouble.ENGINE_FREEZE)
 
+#: Requests that end a run.
+ENDING = ("stop_container", "restart_container", "update_container", "delete_container")
 #: How a message may fail: nobody is there, or nobody answers.
 UNHEARD = {"socket_connection_error", "socket_timeout_error", "socket_error"}
 
@@ -57,6 +59,7 @@ class Hand:
         self._complain = complain
         self._ended: set[int] = set()
         self._ended_at = 0.0
+        self._ended_container = ""
         self._deeds: Mapping[Action, Callable[[Actor, int], Awaitable[None]]] = {
             Action.CREATE: self._create,
             Action.START: self._start,
@@ -82,6 +85,8 @@ class Hand:
     ) -> dict[str, Any] | None:
         """Ask for a change; return the answer if it is certain that it is so."""
         began = time.monotonic()
+        if request in ENDING:
+            self._crashes.overtaken(self._ended_container, NOTICED)
         try:
             answer = await actor.ask(request, **payload)
         except Lost:
@@ -221,6 +226,7 @@ class Hand:
         first = seen.pid not in self._ended
         self._ended.add(seen.pid)
         self._ended_at = time.monotonic()
+        self._ended_container = seen.short_id
         if code != 0:
             certain = certain and first
             self._crashes.cause(

@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 from attrs import frozen
 
+from tests.support.engine import DockerEngine
+
 if TYPE_CHECKING:
     from tests.chaos.manager import Manager
 
@@ -47,7 +49,7 @@ def _docker(manager: Manager) -> list[Seen]:
     import docker
 
     found = []
-    with docker.APIClient(base_url=manager.engine, version="auto", timeout=30) as client:
+    with DockerEngine(manager.engine).client(30) as client:
         label = f"{INSTANCE_LABEL}={manager.instance}"
         for entry in client.containers(all=True, filters={"label": label}):
             with suppress(docker.errors.NotFound):
@@ -97,7 +99,7 @@ def remove_all(manager: Manager) -> None:
         return
     import docker
 
-    with docker.APIClient(base_url=manager.engine, version="auto", timeout=60) as client:
+    with DockerEngine(manager.engine).client(60) as client:
         label = f"{INSTANCE_LABEL}={manager.instance}"
         for entry in client.containers(all=True, filters={"label": label}):
             with suppress(docker.errors.NotFound):
@@ -136,7 +138,5 @@ def named(manager: Manager, name: str) -> Seen | None:
 
 def by_engine(manager: Manager, container_id: str, deed: Callable[[Any, str], None]) -> None:
     """Have Docker do something to a container."""
-    import docker
-
-    with docker.APIClient(base_url=manager.engine, version="auto", timeout=10) as client:
+    with DockerEngine(manager.engine).client(10) as client:
         deed(client, container_id)

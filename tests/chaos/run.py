@@ -27,6 +27,8 @@ POLICIES = ("on-crash", "always", "on-crash", "always", "never", "on-crash")
 
 #: Seconds for which all must stay right before it counts.
 STEADY = 1.0
+#: Descriptors, and threads, that a manager which was busy keeps at most: its pools.
+KEPT = 20
 #: What the manager's log never holds, whatever the engine does.
 FAULTS = ("Traceback", "unexpected fault", "must not", "never retrieved", "not be put right")
 
@@ -227,6 +229,8 @@ class Run:
         await self._settle()
         fresh = await to_thread.run_sync(outside.held, self._manager.pid)
         print(f"held after the run: {worn}, by a fresh manager: {fresh}")
+        for what, count in worn.items():
+            assert count - fresh[what] <= KEPT, f"the manager kept {what}"
         await self._judge.close()
 
 

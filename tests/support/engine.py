@@ -8,7 +8,6 @@ answers. With none the tests are skipped, or, with CI set, fail.
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -36,21 +35,36 @@ class DockerEngine:
         self.url = url
         self.pid = pid
 
-    def client(self) -> Any:
-        """A new low-level client of Docker's SDK; a context manager."""
-        import docker
+    def client(self, timeout: float = 60) -> Any:
+        """A new low-level client of Docker's SDK; a context manager.
 
-        return docker.APIClient(base_url=self.url, version="auto", timeout=60)
+        Raises:
+            docker.errors.DockerException, OSError: it does not answer.
+        """
+        import docker
+        from docker.constants import MINIMUM_DOCKER_API_VERSION
+
+        from flow_manager_docker.socket_adapter import SocketAdapter
+
+        made = docker.APIClient(
+            base_url=self.url, version=MINIMUM_DOCKER_API_VERSION, timeout=timeout
+        )
+        if self.url.startswith("unix://"):
+            # The SDK's own leaves a socket open where nobody listens.
+            path = self.url.removeprefix("unix://")
+            made.mount(made.base_url, SocketAdapter(path, timeout, 4))
+        try:
+            made._version = made.version(api_version=False)["ApiVersion"]
+        except BaseException:
+            made.close()
+            raise
+        return made
 
     def answers(self) -> bool:
         """Whether it is there."""
         import docker
 
         try:
-            # The SDK leaves a socket open where nobody listens.
-            if self.url.startswith("unix://"):
-                with socket.socket(socket.AF_UNIX) as probe:
-                    probe.connect(self.url.removeprefix("unix://"))
             with self.client() as client:
                 return bool(client.ping())
         except (docker.errors.DockerException, OSError):

@@ -30,7 +30,8 @@ async def start_run(
     An engine that does not say what came of it is asked again when it answers.
 
     Args:
-        refused: what is wished when the engine will not start it.
+        refused: what is wished when the engine will not start it; a failure that may pass changes
+            no wish.
         patient: whether a passing failure is tried again here.
 
     Raises:
@@ -42,7 +43,7 @@ async def start_run(
     try:
         await (services.retry(start) if patient else start())
     except FlowManagerError as error:
-        wish = before if never_sent(error) else Wish.UP if unknown(error) else refused
+        wish = Wish.UP if unknown(error) else before if error.retryable else refused
         await services.ledger.note_at_least_here(record, wish=wish)
         services.supervisor.wake(record)
         raise

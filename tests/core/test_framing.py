@@ -248,9 +248,9 @@ def seconds_for_tiny_frames(count: int, read: int) -> float:
     stream = framed(b"{}") * count
     decoder = FrameDecoder(LIMIT)
     pieces = [stream[start : start + read] for start in range(0, len(stream), read)]
-    started = time.perf_counter()
+    started = time.thread_time()
     assert len(decoded(decoder, *pieces)) == count
-    return time.perf_counter() - started
+    return time.thread_time() - started
 
 
 @pytest.mark.parametrize("read", [65536, 1 << 30])
@@ -264,9 +264,9 @@ def test_a_large_frame_in_small_reads_costs_no_copy_for_each_read() -> None:
     def seconds(size: int) -> float:
         stream = framed(random.Random(1).randbytes(size))
         pieces = [stream[start : start + 64] for start in range(0, len(stream), 64)]
-        started = time.perf_counter()
+        started = time.thread_time()
         assert len(decoded(FrameDecoder(LIMIT), *pieces)) == 1
-        return time.perf_counter() - started
+        return time.thread_time() - started
 
     few = min(seconds(100_000) for _ in range(5))
     many = min(seconds(1_000_000) for _ in range(3))

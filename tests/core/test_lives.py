@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from flow_manager_core.desired import Job, Wish
-from flow_manager_core.errors import ConfigurationError, EngineUnavailable
+from flow_manager_core.errors import ConfigurationError, EngineError, EngineUnavailable
 from flow_manager_core.evidence import BLINK
 from flow_manager_core.settings import OnExit, RecordsKind
 from flow_manager_core.testing.memory_backend import SCRIPTED, MemoryEngine
@@ -256,3 +256,25 @@ async def test_a_manager_that_never_reached_the_engine_says_of_no_container_that
         world.engine.away = False
         await h.until_state(key, "running")
         assert (await h.ask("list_containers"))["count"] == 1
+
+
+async def test_a_restart_that_failed_in_passing_is_made_up_for(world: World) -> None:
+    async with world.life(retry_for=0.0) as h:
+        key = await h.create("run")
+        h.engine.faults["start"] = EngineError("The engine stumbles", retryable=True)
+        with pytest.raises(EngineError):
+            await h.ask("restart_container", container_id=key)
+        del h.engine.faults["start"]
+        await h.until_state(key, "running")
+        assert told(h, "container_crashed") == []
+
+
+async def test_a_start_that_the_engine_refuses_is_not_tried_for_ever(world: World) -> None:
+    async with world.life() as h:
+        key = await h.create("run")
+        h.engine.faults["start"] = EngineError("The port is taken")
+        with pytest.raises(EngineError):
+            await h.ask("restart_container", container_id=key)
+        del h.engine.faults["start"]
+        await anyio.sleep(0.3)
+        assert await state(h, key) == "stopped"

@@ -191,8 +191,7 @@ async def test_a_stop_wins_over_a_waiting_restart(client: Client, code: Path) ->
     )
     await client.say(key, "exit", 1)
     await client.event("container_recovered", container_id=key)
-    mark = len(client.events)
-    await client.event("socket_connected", since=mark, container_id=key)
+    await client.event("socket_connected", container_id=key, reconnected=True)
     await client.say(key, "exit", 1)
     gave_up = await client.event("recovery_gave_up", container_id=key)
     assert gave_up["attempts"] == 1

@@ -73,6 +73,7 @@ async def test_what_does_not_run_uses_nothing_and_a_new_run_is_found(
     assert await backend.usage(made.id) is not None
 
 
+@pytest.mark.alone
 async def test_measuring_again_takes_milliseconds(backend: DockerBackend, shop: Workshop) -> None:
     made = await shop.running(backend, shop.plan("a"))
     await used(backend, made)

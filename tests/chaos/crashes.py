@@ -26,6 +26,8 @@ class Caused:
         ended_at: when the program was seen to be gone.
         killed: whether by SIGKILL, which the engine's own end may also be.
         certain: whether nothing else that was asked for may have ended the program.
+        asked: whether it is no crash, but the engine was asked for it from outside: only a manager
+            and an engine that were both killed right after cannot know that.
     """
 
     container_id: str
@@ -33,6 +35,7 @@ class Caused:
     ended_at: float
     killed: bool
     certain: bool
+    asked: bool = False
 
 
 class Crashes:
@@ -93,6 +96,8 @@ class Crashes:
 
     def _bounds(self, caused: Caused) -> tuple[int, int]:
         """How often it must and may be told."""
+        if caused.asked:
+            return 0, int(self._near_a_kill(caused))
         if self._near_a_kill(caused):
             return 0, 2
         if not caused.certain or (caused.killed and self._with_the_engine(caused)):

@@ -261,6 +261,10 @@ class Hand:
         except (docker.errors.DockerException, OSError):
             self.flow.doubtful(wish)
             return
+        finally:
+            if wish == DOWN:
+                ended = time.monotonic()
+                self._crashes.cause(Caused(seen.short_id, began, ended, True, False, asked=True))
         if self._world.troubled(*AWAY, since=began, slack=BLUR):
             self.flow.doubtful(wish)
         elif self.flow.certain or wish == GONE:

@@ -20,7 +20,7 @@ import trio
 from attrs import define, field, frozen
 
 #: Seconds that one step may hold the loop. A person notices 100 ms; the rest is for a slow machine.
-BOUND = 0.25
+BOUND = 0.4
 
 MARKER = "blocks_loop"
 

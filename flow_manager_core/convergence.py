@@ -78,15 +78,19 @@ class Converger:
         except ContainerNotFound:
             pass  # the supervisor tells of that
         except FlowManagerError as error:
-            self._log.error(
-                "A container could not be put right",
-                container_id=record.short_id,
-                error=error.message,
-            )
+            self._tell_failure(record, error)
         except Exception:  # noqa: BLE001  # one container's fault must not end the others' care
             self._log.exception("A container could not be put right", container_id=record.short_id)
         finally:
             self._busy.discard(record)
+
+    def _tell_failure(self, record: ContainerRecord, error: FlowManagerError) -> None:
+        """What may pass by itself, such as an engine that is away, is nobody's fault to mend."""
+        if error.retryable:
+            tell, event = self._log.warning, "Putting right is put off"
+        else:
+            tell, event = self._log.error, "A container could not be put right"
+        tell(event, container_id=record.short_id, error=error.message)
 
     async def _finish_create(self, record: ContainerRecord) -> None:
         """Complete a container, or remove one that cannot be completed."""

@@ -13,7 +13,7 @@ from flow_manager_core.code import pack_code
 from flow_manager_core.contracts import CodeStore
 from flow_manager_core.desired import Job, Wish
 from flow_manager_core.errors import EngineError, FlowManagerError, InvalidRequest
-from flow_manager_core.models import ContainerState, Fault
+from flow_manager_core.models import Fault
 from flow_manager_core.operations.create import working_folder
 from flow_manager_core.operations.running import start_run, stop_run
 from flow_manager_core.paths import code_path_faults
@@ -79,10 +79,11 @@ class _Exchange:
         self._store = store
         self._new = folder / "new.tar"
         self._old = folder / OLD
-        # One that crashed and waits for its restart is to run, and its new code to prove itself.
-        crashed = record.desired.wish is Wish.UP and record.state is ContainerState.EXITED
-        self._ran = record.state.alive or crashed
-        self._talked = record.connected or (crashed and self._connections() > 0)
+        # One that ended and waits for its restart is to run, and its new code to prove itself.
+        wanted = record.desired.wish is Wish.UP or services.recovery.recovering(record)
+        waits = wanted and not record.state.alive
+        self._ran = record.state.alive or waits
+        self._talked = record.connected or (waits and self._connections() > 0)
 
     async def run(self) -> None:
         """Exchange, or leave things as they were and say why."""

@@ -1,6 +1,7 @@
 """A seeded mix of work and trouble on a real engine; after each trouble all comes right.
 
-``FLOW_MANAGER_CHAOS_SEED`` repeats a run, ``FLOW_MANAGER_CHAOS_SECONDS`` sets how long it takes.
+``FLOW_MANAGER_CHAOS_SEED`` chooses another mix (``random``: a new one), and
+``FLOW_MANAGER_CHAOS_SECONDS`` sets how long it takes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from tests.support.restartable_engine import RestartableEngine
 
 pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.trouble]
 
-SECONDS = 150.0
+SECONDS = 100.0
+#: A test says whether a change broke something; for what nobody thought of, see ``random``.
+SEED = "805286"
 
 
 @pytest.fixture
@@ -44,7 +47,8 @@ def anyio_backend() -> str:
 async def test_after_every_trouble_all_comes_right(
     manager: Manager, restartable_engine: RestartableEngine
 ) -> None:
-    seed = int(os.environ.get("FLOW_MANAGER_CHAOS_SEED") or secrets.randbelow(10**6))
+    chosen = os.environ.get("FLOW_MANAGER_CHAOS_SEED") or SEED
+    seed = secrets.randbelow(10**6) if chosen == "random" else int(chosen)
     seconds = float(os.environ.get("FLOW_MANAGER_CHAOS_SECONDS") or SECONDS)
     print(f"FLOW_MANAGER_CHAOS_SEED={seed} FLOW_MANAGER_CHAOS_SECONDS={seconds:g}")
     plan = make_plan(seed, seconds)

@@ -7,6 +7,7 @@ import logging
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -15,6 +16,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from attrs import evolve
 
 from flow_manager_core import FlowManager, FlowManagerError, PluginHost, Settings
+from flow_manager_core.desired import Wish
 from flow_manager_core.errors import (
     ConfigurationError,
     EngineError,
@@ -240,7 +242,7 @@ async def test_the_restart_policy_decides_what_follows_an_end(
 @pytest.mark.parametrize("operation", ["stop_container", "delete_container"])
 async def test_a_stop_or_delete_wins_over_a_restart_that_waits(operation: str) -> None:
     async with house() as h:
-        h.manager._services.recovery._policy = Patient()  # type: ignore[union-attr,assignment]
+        h.manager._services.recovery._policy = Patient()  # type: ignore[union-attr]
         key = await h.create("exit", "1", restart={"policy": "always"})
         await h.until(lambda: h.names("recovery_scheduled"))
         await h.ask(operation, container_id=key)
@@ -252,6 +254,56 @@ async def test_a_stop_or_delete_wins_over_a_restart_that_waits(operation: str) -
 class Patient:
     def decide(self, history: RecoveryHistory, restart: RestartPolicy) -> Restart:
         return Restart(1, 1000.0)
+
+
+async def obey_code(flow: MemoryFlow) -> int | None:
+    """End as the code says: with a number, or not at all."""
+    said = flow.code["flow"].decode()
+    if said == "run":
+        await anyio.sleep_forever()
+    return int(said)
+
+
+@pytest.mark.parametrize("ends", ["0", "1"])
+async def test_an_update_wins_over_a_restart_that_waits_and_runs_the_new_code(
+    ends: str, tmp_path: Path
+) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    async with anyio.create_task_group() as group:
+        engine = await group.start(hold, {"obedient": obey_code})
+        async with house(engine, volume_roots=(tmp_path,)) as h:
+            h.manager._services.recovery._policy = Patient()  # type: ignore[union-attr]
+            (code / "flow").write_text(ends)
+            made = await h.ask(
+                "create_container",
+                image="obedient",
+                code_path=str(code),
+                start=True,
+                restart={"policy": "always"},
+            )
+            await h.until(lambda: h.names("recovery_scheduled"))
+            (code / "flow").write_text("run")
+            key = made["container_id"]
+            await h.ask("update_container", container_id=key, code_path=str(code))
+            assert (await h.ask("get_container_status", container_id=key))["state"] == "running"
+        group.cancel_scope.cancel()
+
+
+async def test_what_cannot_be_put_right_while_the_engine_is_away_is_put_off(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with house() as h:
+        key = await h.create("run")
+        (record,) = h.manager._services.registry  # type: ignore[union-attr]
+        h.engine.faults["stop"] = EngineUnavailable("The engine is away")
+        await h.manager._services.ledger.note(  # type: ignore[union-attr]
+            record, wish=Wish.DOWN, asked_run=record.made().started_at
+        )
+        await h.until(lambda: "Putting right is put off" in caplog.text)
+        del h.engine.faults["stop"]
+        await h.until_state(key, "stopped")
+    assert "could not be put right" not in caplog.text
 
 
 async def test_a_stop_is_no_crash_whatever_the_exit_code() -> None:

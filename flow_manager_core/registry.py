@@ -41,7 +41,7 @@ class ContainerRecord:
         self.requests = 0
         #: What it is meant to be, as recorded; changed through the ledger alone.
         self.desired = Desired(key=terms.birth, name=name)
-        #: The engine's life in which its run was last seen.
+        #: The engine's life in which its run was last asked for or seen.
         self.engine_life = ""
         #: An operation removes it, and draws the conclusions itself.
         self.deleting = False

@@ -39,6 +39,7 @@ async def start_run(
     """
     before = record.desired.wish
     await services.ledger.note(record, wish=Wish.UP, asked_run=None)
+    record.engine_life = services.supervisor.engine.life
     start = partial(services.backend.start, record.made().id)
     try:
         await (services.retry(start) if patient else start())

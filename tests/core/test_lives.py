@@ -239,6 +239,27 @@ async def test_an_engine_that_closes_is_listened_to_until_its_last_stop(world: W
         assert await state(h, key) == "running"
 
 
+async def test_a_first_run_that_nobody_saw_before_the_engine_ended_it_is_brought_back(
+    world: World,
+) -> None:
+    async with world.life(retry_for=0.0) as h:
+        made = await h.ask(
+            "create_container", image="memory", command=["run"], restart={"policy": "on-crash"}
+        )
+        (box,) = world.boxes()
+        # The engine starts it, but goes before it has said so.
+        h.engine.faults["start"] = EngineUnavailable("The engine stopped answering")
+        with pytest.raises(EngineUnavailable):
+            await h.ask("start_container", container_id=made["container_id"])
+        h.engine.away = True
+        h.engine.start(box)
+        h.engine.faults.clear()
+        await h.engine.restart(ends_flows=True)
+        await h.until(lambda: told(h, "container_recovered"))
+        assert told(h, "container_crashed") == []
+        assert [event.attempt for event in told(h, "container_recovered")] == [0]
+
+
 async def test_a_manager_that_never_reached_the_engine_says_of_no_container_that_it_is_absent(
     world: World,
 ) -> None:

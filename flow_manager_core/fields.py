@@ -49,7 +49,7 @@ JsonValue = NewType("JsonValue", object)
 
 #: What the manager sets itself; a client cannot.
 LABEL_PREFIX = "flow-manager."
-RESERVED_VARIABLES = frozenset({"FLOW_SOCKET", "SOCKET_PATH"})
+RESERVED_VARIABLES = frozenset({"FLOW_SOCKET", "FLOW_SECRET", "SOCKET_PATH"})
 
 #: Docker takes longer names, but the name is a file's name and a host name as well.
 NAME_LIMIT = 63

@@ -45,8 +45,12 @@ BUNDLED = {
     ("backend", "docker"): "flow-manager-docker",
     ("backend", "process"): "flow-manager-process",
     ("transport", "unix_socket"): "flow-manager-unix-socket",
+    ("transport", "tcp"): "flow-manager-tcp",
     ("recovery", "backoff"): "flow-manager-backoff",
+    ("recovery", "intensity"): "flow-manager-intensity",
+    ("error_format", "problem"): "flow-manager-problem",
     ("frontend", "socketio"): "flow-manager-socketio",
+    ("frontend", "rabbitmq"): "flow-manager-rabbitmq",
 }
 
 

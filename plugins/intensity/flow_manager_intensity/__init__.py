@@ -1,0 +1,1 @@
+"""Recovery policy for Flow Manager: so many restarts in so many seconds, then no more."""

@@ -1,0 +1,1 @@
+"""Error format for Flow Manager: problem details of RFC 9457."""

@@ -1,0 +1,1 @@
+"""Flow Manager's channel over TCP: flows dial back with a secret of their own."""

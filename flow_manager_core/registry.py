@@ -127,10 +127,11 @@ class Registry:
         """Take a name before the engine is asked.
 
         Raises:
-            EngineError: the name is in use.
+            EngineError: the name is in use; it may be tried again if its owner is being removed.
         """
-        if record.name in self._by_name:
-            raise name_in_use(record.name)
+        owner = self._by_name.get(record.name)
+        if owner is not None:
+            raise name_in_use(owner)
         self._by_name[record.name] = record
         if record.terms.request_id is not None:
             self._by_request[record.terms.request_id] = record
@@ -202,10 +203,15 @@ def not_found(ref: str) -> ContainerNotFound:
     return ContainerNotFound(f"Container not found: {ref}", container_id=ref)
 
 
-def name_in_use(name: str) -> EngineError:
+def name_in_use(owner: ContainerRecord) -> EngineError:
     """The error for a second container of one name."""
+    told, hint = "", "Use a different name, or delete the container that has it"
+    leaving = owner.state is ContainerState.REMOVING
+    if leaving:
+        told, hint = ", by a container that is being removed", "Try again in a moment"
     return EngineError(
-        f"The container name {name} is already in use",
-        hint="Use a different name, or delete the container that has it",
-        name=name,
+        f"The container name {owner.name} is already in use{told}",
+        hint=hint,
+        retryable=leaving,
+        name=owner.name,
     )

@@ -6,19 +6,18 @@ ends in `_conclude`. A run is named by its start, so nothing is told twice.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 
 import anyio
 from anyio.abc import TaskGroup
 
-from flow_manager_core.contracts import ContainerBackend, EventMemory
+from flow_manager_core.contracts import ContainerBackend
 from flow_manager_core.crash import crash_event
 from flow_manager_core.desired import Wish
 from flow_manager_core.errors import ContainerNotFound, FlowManagerError
 from flow_manager_core.events import StatusChanged
-from flow_manager_core.evidence import Notes, Outside, ended_with_engine, killed_on_return
 from flow_manager_core.gate import Gate
+from flow_manager_core.judge import Judge
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.lifecycle import Cause, RunEnded, compare
 from flow_manager_core.log import get_log
@@ -39,12 +38,6 @@ LOOKS = 8
 SETTLING = (*[0.01] * 10, 0.05, 0.1, 0.2, 0.4)
 #: Seconds between looks at a container whose channel ended, which may mean nothing.
 UNCERTAIN = (0.05, 0.1, 0.2, 0.4)
-#: Seconds that the engine's word of a stop may come later than the end.
-STOP_WORD = 0.25
-#: Seconds that an event may be older than what it tells of.
-EVENT_SLACK = 1.0
-#: Seconds in which an engine that is not closing answers a new connection.
-CLOSING = 1.5
 
 EndHandler = Callable[[ContainerRecord, RunEnded], Awaitable[None]]
 Adopter = Callable[[Container], Awaitable[ContainerRecord | None]]
@@ -92,16 +85,18 @@ class Supervisor:
         self._drop = drop
         self._sweep = sweep
         self._consider = consider
-        self.engine = EngineInfo("unknown", "")
-        self._engine_returned_killing = False
-        self._blind_since: float | None = None
-        self._notes: dict[str, Notes] = {}
+        self._judge = Judge(backend, gate)
         self._ends: set[ContainerRecord] = set()
         self._limiter = anyio.CapacityLimiter(LOOKS)
         self._looking: set[ContainerRecord] = set()
         self._dirty: set[ContainerRecord] = set()
         self._group: TaskGroup | None = None
         self._log = get_log("supervisor")
+
+    @property
+    def engine(self) -> EngineInfo:
+        """The engine as it last answered."""
+        return self._judge.engine
 
     async def run(self) -> None:
         """Look where somebody asked to, until cancelled."""
@@ -128,12 +123,7 @@ class Supervisor:
         Raises:
             EngineError: the engine cannot say.
         """
-        self.engine = engine
-        self._engine_returned_killing = False
-        if isinstance(self._backend, EventMemory):
-            for event in await self._backend.recall():
-                self._note(event)
-                self._engine_returned_killing |= killed_on_return(event, engine)
+        await self._judge.meet(engine)
         await self.reconcile()
         self.take_ends()
         await self._ledger.remember_life(engine.life)
@@ -145,14 +135,11 @@ class Supervisor:
 
     def heard_of_end(self, record: ContainerRecord) -> bool:
         """Whether the engine told of the end that was last seen."""
-        ended = record.container.finished_at if record.container else None
-        if record.gone or ended is None:
-            return True
-        return self._notes_of(record).died_at > ended.timestamp() - EVENT_SLACK
+        return self._judge.heard_of_end(record)
 
     def blind(self) -> None:
         """The engine's events are no longer followed."""
-        self._blind_since = time.time()
+        self._judge.blind()
 
     async def reconcile(self) -> None:
         """Compare with the engine's list, and look closer where they differ.
@@ -169,20 +156,17 @@ class Supervisor:
                 entry = listed.get(container_id)
                 if entry is None or entry.state != record.made_state:
                     group.start_soon(self._try_look, record)
-        self._notes = {k: notes for k, notes in self._notes.items() if k in listed}
+        self._judge.forget_all_but(listed)
         await self._sweep(set(listed))
         for record in self._registry:
             self._consider(record)
 
     def heard(self, event: EngineEvent) -> None:
         """Take an event of the engine."""
-        self._note(event)
+        self._judge.hear(event)
         record = self._registry.with_id(event.container_id)
         if record is not None and event.kind is not EngineEventKind.SIGNALLED:
             self.wake(record)
-
-    def _note(self, event: EngineEvent) -> None:
-        self._notes.setdefault(event.container_id, Notes()).hear(event)
 
     def leave_alone(self) -> None:
         """Go on looking, but put nothing right any more: the manager closes."""
@@ -280,9 +264,7 @@ class Supervisor:
         """Look again while the engine still shows a run whose end it has told."""
         seen = await self._backend.inspect(record.id)
         for delay in SETTLING:
-            died_at = self._notes_of(record).died_at
-            began = seen.started_at.timestamp() if seen.started_at else died_at
-            if not seen.state.alive or died_at <= began:
+            if not self._judge.knows_better(record, seen):
                 break
             await anyio.sleep(delay)
             seen = await self._backend.inspect(record.id)
@@ -291,7 +273,7 @@ class Supervisor:
     async def _conclude(self, record: ContainerRecord, seen: Container) -> None:
         cause = Cause.ITSELF
         if seen.state.ended and seen.started_at != record.desired.ended_run:
-            cause = await self._cause(record, seen)
+            cause = await self._judge.cause(record, seen)
         elif record.desired.ended_asked:
             cause = Cause.OUTSIDE
         changes = compare(record.state, record.container, seen, cause)
@@ -302,51 +284,6 @@ class Supervisor:
             await self._ended(record, changes.ended)
         if seen.state.alive:
             await self._runs(record, seen)
-
-    async def _cause(self, record: ContainerRecord, seen: Container) -> Cause:
-        """Why the run that is seen ended."""
-        if record.desired.asked_run == seen.started_at:
-            return Cause.ASKED
-        outside = await self._outside(record, seen)
-        restarted = record.engine_life not in ("", self.engine.life)
-        if restarted and ended_with_engine(
-            seen,
-            self._notes_of(record),
-            outside,
-            self.engine,
-            blind_since=self._blind_since,
-            killed_others=self._engine_returned_killing,
-        ):
-            return Cause.OUTAGE
-        if outside is not Outside.YES:
-            return Cause.ITSELF
-        return Cause.OUTAGE if await self._engine_closes() else Cause.OUTSIDE
-
-    async def _outside(self, record: ContainerRecord, seen: Container) -> Outside:
-        """Whether it was asked to from outside; waits for the engine's word where it matters."""
-        with anyio.move_on_after(STOP_WORD):
-            while True:
-                found = self._notes_of(record).asked_outside(seen, record.terms.stop_timeout)
-                if found is not Outside.PERHAPS:
-                    return found
-                await anyio.sleep(SETTLING[0])
-        return Outside.NO
-
-    async def _engine_closes(self) -> bool:
-        """Whether the stop is the engine's own: one that closes takes no new connection."""
-        if self.engine.keeps_flows:
-            return False
-        with anyio.move_on_after(CLOSING):
-            try:
-                await self._backend.ping()
-            except FlowManagerError:
-                self._gate.doubt()
-                return True
-            return False
-        return True
-
-    def _notes_of(self, record: ContainerRecord) -> Notes:
-        return self._notes.get(record.id) or Notes()
 
     async def _runs(self, record: ContainerRecord, seen: Container) -> None:
         """A run is under way; one that somebody outside began is wanted as well."""

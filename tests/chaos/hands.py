@@ -26,7 +26,7 @@ from tests.chaos.world import ENGINE, World
 LEAVES = 3.0
 #: Seconds before and after a trouble in which what it disturbs may look disturbed.
 BLUR = 1.5
-#: Seconds in which the manager surely has seen that a program ended.
+#: Seconds in which the manager surely has seen that a program ended, or a container went.
 NOTICED = 1.0
 AWAY = (*ENGINE, Trouble.ENGINE_FREEZE)
 
@@ -60,6 +60,7 @@ class Hand:
         self._ended: set[int] = set()
         self._ended_at = 0.0
         self._ended_container = ""
+        self._removed_at = -NOTICED
         self._deeds: Mapping[Action, Callable[[Actor, int], Awaitable[None]]] = {
             Action.CREATE: self._create,
             Action.START: self._start,
@@ -96,12 +97,19 @@ class Hand:
         if answer["error_type"] == "container_not_found":
             if not self.flow.missing():
                 self._complain(f"{self.flow.name} is not found, but is {self.flow.wishes}")
+        elif self._unnoticed(answer, began):
+            pass
         elif answer["details"]["retryable"] or self._troubled(began):
             if wish is not None:
                 self.flow.doubtful(wish)
         else:
             self._complain(f"{request} of {self.flow.name} failed: {answer}")
         return None
+
+    def _unnoticed(self, answer: dict[str, Any], began: float) -> bool:
+        """Whether the manager could not know yet that the name's owner was removed."""
+        just_removed = began - self._removed_at < NOTICED
+        return just_removed and "already in use" in answer.get("message", "")
 
     def _troubled(self, since: float) -> bool:
         return self._world.troubled(*Trouble, since=since, slack=BLUR)
@@ -247,6 +255,7 @@ class Hand:
         await self._by_engine(
             GONE, lambda client, key: client.remove_container(key, force=True, v=True)
         )
+        self._removed_at = time.monotonic()
 
     async def _by_engine(self, wish: str, deed: Callable[[Any, str], None]) -> None:
         """Let the engine do something that the manager did not ask for."""

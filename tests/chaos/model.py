@@ -47,10 +47,10 @@ class Flow:
         return len(self.wishes) == 1
 
     def acknowledged(self, wish: str) -> None:
-        """It was asked for, and is so."""
-        self.wishes = {wish}
+        """It was asked for, and is so: what came of a create is known as well."""
+        self.wishes, self.pending = {wish}, None
         if wish == GONE:
-            self.versions, self.pending = set(), None
+            self.versions = set()
 
     def doubtful(self, wish: str) -> None:
         """It was asked for, and may be so."""

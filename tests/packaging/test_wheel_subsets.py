@@ -21,15 +21,23 @@ LEAST = [f"flow-manager-{part}" for part in ("core", "process", "unix-socket", "
 NEEDS = {
     "backoff": [],
     "docker": [["demo", "--backend", "docker"]],
+    "intensity": [["serve", "--set", "recovery=intensity"]],
+    "problem": [["serve", "--set", "error_format=problem"]],
     "process": [["demo", "--backend", "process"], ["demo"]],
+    "rabbitmq": [["serve", "--set", "frontends=socketio,rabbitmq"]],
     "socketio": [["serve"]],
+    "tcp": [["serve", "--set", "transport=tcp"]],
     "unix_socket": [["demo"]],
 }
 DOES_WITHOUT = {
     "backoff": [["demo"], ["plugins"]],
     "docker": [["demo"], ["plugins"]],
+    "intensity": [["demo"], ["plugins"]],
+    "problem": [["demo"], ["plugins"]],
     "process": [["plugins"]],
+    "rabbitmq": [["demo"], ["plugins"]],
     "socketio": [["demo"], ["plugins"]],
+    "tcp": [["demo"], ["plugins"]],
     "unix_socket": [["plugins"]],
 }
 
@@ -106,6 +114,11 @@ def test_without_the_command_line_its_options_are_refused_with_what_brings_it(
     environment = install(*without(dist_of("cli")))
     outcome = environment.use("python", "-m", "flow_manager_core", "--port", "0")
     assert outcome.refuses("pip install", "flow-manager-cli"), outcome
+
+
+def test_every_plugin_but_the_command_line_is_left_out_here() -> None:
+    there = {dist.folder.name for dist in DISTS if dist.is_plugin}
+    assert NEEDS.keys() == DOES_WITHOUT.keys() == there - {"cli"}
 
 
 def test_without_the_sdk_everything_else_works(install: Install) -> None:

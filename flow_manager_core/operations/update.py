@@ -43,6 +43,8 @@ async def update_container(
         raise InvalidRequest(faults)
     async with working_folder(services, record) as folder:
         await to_thread.run_sync(pack_code, Path(request.code_path), folder / "new.tar")
+        # Whether it runs is the engine's to say: an end may not have been noticed yet.
+        await services.supervisor.look(record)
         await _Exchange(services, record, store, folder).run()
     record.forgive()
     services.reporter.note(

@@ -155,7 +155,7 @@ class Hand:
         just_ended = time.monotonic() - self._ended_at < NOTICED
         if await self._ask(actor, "update_container", None, **payload):
             flow.versions = {version}
-            if just_ended:  # the manager may have seen it running, and so let it run again
+            if just_ended:  # the engine may have shown it running, which the new code then does
                 flow.doubtful(UP)
         elif flow.wishes != {GONE}:
             flow.versions = before | {version}
@@ -252,9 +252,7 @@ class Hand:
         await self._by_engine(DOWN, lambda client, key: client.stop(key, timeout=1))
 
     async def _remove_outside(self, _: Actor, __: int) -> None:
-        await self._by_engine(
-            GONE, lambda client, key: client.remove_container(key, force=True, v=True)
-        )
+        await self._by_engine(GONE, outside.remove)
         self._removed_at = time.monotonic()
 
     async def _by_engine(self, wish: str, deed: Callable[[Any, str], None]) -> None:

@@ -27,11 +27,13 @@ class Seen:
 
     Args:
         pid: the host's number of the program's first process; 0: it does not run.
+        error: the engine's word on why its latest start failed.
     """
 
     id: str
     name: str
     pid: int
+    error: str = ""
 
     @property
     def short_id(self) -> str:
@@ -55,7 +57,8 @@ def _docker(manager: Manager) -> list[Seen]:
             with suppress(docker.errors.NotFound):
                 body = client.inspect_container(entry["Id"])
                 pid = body["State"]["Pid"] if body["State"]["Running"] else 0
-                found.append(Seen(entry["Id"], body["Name"].lstrip("/"), pid))
+                name, error = body["Name"].lstrip("/"), body["State"]["Error"]
+                found.append(Seen(entry["Id"], name, pid, error))
     return found
 
 
@@ -103,7 +106,7 @@ def remove_all(manager: Manager) -> None:
         label = f"{INSTANCE_LABEL}={manager.instance}"
         for entry in client.containers(all=True, filters={"label": label}):
             with suppress(docker.errors.NotFound):
-                client.remove_container(entry["Id"], force=True, v=True)
+                remove(client, entry["Id"])
 
 
 def channel_names(manager: Manager) -> set[str]:
@@ -134,6 +137,11 @@ _KINDS = {"descriptors": "fd", "threads": "task"}
 def named(manager: Manager, name: str) -> Seen | None:
     """One container of the manager's instance."""
     return next((one for one in containers(manager).values() if one.name == name), None)
+
+
+def remove(client: Any, container_id: str) -> None:
+    """A deed for `by_engine`: take a container away, whatever it does."""
+    client.remove_container(container_id, force=True, v=True)
 
 
 def by_engine(manager: Manager, container_id: str, deed: Callable[[Any, str], None]) -> None:

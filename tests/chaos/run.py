@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import anyio
+import docker
 from anyio import to_thread
 
 from tests.chaos import outside
@@ -29,6 +31,9 @@ POLICIES = ("on-crash", "always", "on-crash", "always", "never", "on-crash")
 STEADY = 1.0
 #: Descriptors, and threads, that a manager which was busy keeps at most: its pools.
 KEPT = 20
+#: What a Docker Engine (20.10) says of a container whose start its own end cut off: it never starts
+#: that one again, and the manager's hint is to make it anew.
+NEVER_AGAIN = "already exists"
 #: What the manager's log never holds, whatever the engine does.
 FAULTS = ("Traceback", "unexpected fault", "must not", "never retrieved", "not be put right")
 
@@ -190,6 +195,8 @@ class Run:
     async def _look(self, flow: Flow) -> tuple[tuple[str, int | None], list[str]]:
         """What a flow is, and what is wrong with that."""
         seen = await to_thread.run_sync(outside.named, self._manager, flow.name)
+        if seen is not None and not seen.pid and NEVER_AGAIN in seen.error:
+            await self._give_up(flow, seen)
         actual = GONE if seen is None else UP if seen.pid else DOWN
         if actual not in flow.wishes:
             return (actual, None), [f"{flow.name} is {actual}, expected {sorted(flow.wishes)}"]
@@ -209,6 +216,14 @@ class Run:
             told = f"{flow.name} has version {version}, expected {sorted(flow.versions)}"
             return (actual, version), [told]
         return (actual, version), []
+
+    async def _give_up(self, flow: Flow, seen: outside.Seen) -> None:
+        """Do what the hint says, from outside."""
+        self._note(f"the engine never starts {flow.name} again: {seen.error}")
+        self._counts["given up by the engine"] += 1
+        with suppress(docker.errors.APIError):  # it is being removed, or the engine is at it
+            await to_thread.run_sync(outside.by_engine, self._manager, seen.id, outside.remove)
+            flow.acknowledged(GONE)
 
     def _accept(self, found: dict[str, tuple[str, int | None]]) -> None:
         for hand in self._hands:

@@ -290,6 +290,28 @@ async def test_an_update_wins_over_a_restart_that_waits_and_runs_the_new_code(
         group.cancel_scope.cancel()
 
 
+async def test_an_update_of_a_flow_that_ended_unnoticed_does_not_start_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "flow").write_text("run")
+    async with anyio.create_task_group() as group:
+        engine = await group.start(hold, {"obedient": obey_code})
+        async with house(engine, volume_roots=(tmp_path,), reconcile_interval=60.0) as h:
+            made = await h.ask(
+                "create_container", image="obedient", code_path=str(tmp_path), start=True
+            )
+            await anyio.wait_all_tasks_blocked()
+            # The engine's word of the end is still on its way.
+            monkeypatch.setattr(engine.fan("default"), "publish", lambda _event: None)
+            h.kill()
+            (box,) = engine.boxes["default"].values()
+            await h.until(lambda: box.run is None)
+            key = made["container_id"]
+            await h.ask("update_container", container_id=key, code_path=str(tmp_path))
+            assert (await h.ask("get_container_status", container_id=key))["state"] == "exited"
+        group.cancel_scope.cancel()
+
+
 async def test_what_cannot_be_put_right_while_the_engine_is_away_is_put_off(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -58,11 +58,6 @@ class Manager(Service):
         return self
 
     @property
-    def instance(self) -> str:
-        """The name that its containers' labels carry."""
-        return self._environ.get("FLOW_MANAGER_INSTANCE", self._home.name)
-
-    @property
     def state_dir(self) -> Path:
         """What it keeps from one life to the next."""
         return Path(self._environ.get("FLOW_MANAGER_STATE_DIR", self._home / "state"))

@@ -40,6 +40,11 @@ class Service:
         self.process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
 
+    @property
+    def instance(self) -> str:
+        """The name that its containers' labels carry."""
+        return self._environ.get("FLOW_MANAGER_INSTANCE", self._home.name)
+
     def command(self, *arguments: str) -> list[str]:
         """The program of a flow, for an image of this service."""
         python = [] if self.backend == "process" else ["python3"]
@@ -56,7 +61,7 @@ class Service:
             "FLOW_MANAGER_TOKEN": self.token,
             "SOCKET_DIR": str(self.socket_dir),
             "FLOW_MANAGER_STATE_DIR": str(self._home / "state"),
-            "FLOW_MANAGER_INSTANCE": self._home.name,
+            "FLOW_MANAGER_INSTANCE": self.instance,
             "FLOW_MANAGER_PROOF_OF_LIFE": "1",
             "FLOW_MANAGER_RECONNECT_TIMEOUT": "5",
             "FLOW_MANAGER_BACKOFF_FIRST_DELAY": "0.1",

@@ -1,8 +1,8 @@
 """What a connection begins with: the flow's secret, and the manager's word on it.
 
 The flow sends ``{"command": "auth", "data": {"secret": "..."}}`` and is answered with
-``{"command": "welcome", "data": null}``, or with an ``error`` and the end of the connection. Not one
-byte beyond the first frame is read here: the rest is the channel's.
+``{"command": "welcome", "data": null}``, or with an ``error`` and the end of the connection. Not
+one byte beyond the first frame is read here: the rest is the channel's.
 """
 
 from __future__ import annotations

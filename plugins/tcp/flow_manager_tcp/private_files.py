@@ -43,7 +43,7 @@ class PrivateFiles:
         with suppress(FileExistsError):
             self.path.mkdir(mode=0o700)
         with self._opened() as folder:
-            for name in os.listdir(folder):
+            for name in _names(folder):
                 if name.endswith(ASIDE):
                     os.unlink(name, dir_fd=folder)
 
@@ -54,7 +54,7 @@ class PrivateFiles:
             Unsafe, OSError: the folder cannot be used.
         """
         with self._opened() as folder:
-            return sorted(os.listdir(folder))
+            return sorted(_names(folder))
 
     def read(self, name: str) -> str | None:
         """Read a file; ``None`` when there is none.
@@ -128,3 +128,7 @@ class PrivateFiles:
             raise Unsafe(f"{path} belongs to another user (uid {status.st_uid})")
         if status.st_mode & _OURS_ALONE:
             raise Unsafe(f"{path} is open to other users: take that right from them")
+
+
+def _names(folder: int) -> list[str]:
+    return os.listdir(folder)  # by its descriptor, which a Path cannot hold

@@ -73,9 +73,11 @@ class PrivateFiles:
             except OSError as error:
                 told = f"{self.path / name} cannot be opened, or is a link: {error.strerror}"
                 raise Unsafe(told) from None
-            with os.fdopen(descriptor, "rb") as file:
+            try:
                 self._check(self.path / name, os.fstat(descriptor), stat.S_IFREG)
-                return file.read(LIMIT).decode("ascii", "replace").strip()
+                return os.read(descriptor, LIMIT).decode("ascii", "replace").strip()
+            finally:
+                os.close(descriptor)
 
     def write(self, name: str, text: str) -> None:
         """Put a file in place; it is on the disk once this returns.

@@ -22,15 +22,9 @@ from flow_manager_tcp.settings import TcpSettings, bracketed
 ACCEPT_PAUSE = 0.1
 #: Seconds between two lines of the log on refused connections.
 QUIET = 10.0
-#: A peer whose host is gone is noticed after 60 s. No limit on what it leaves unread: a flow that
-#: does not read keeps its channel.
-_OPTIONS = (
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-)
+#: A peer whose host is gone is noticed after 60 s, where the system can set it so. What a peer
+#: leaves unread has no limit: a flow that does not read keeps its channel.
+_KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
 #: Takes a stream with its secret for good, at once, or raises `Refused`.
 Admit = Callable[[str, SocketStream], None]
@@ -107,8 +101,7 @@ class Door:
     async def _introduce(self, stream: SocketStream, connection: socket.socket, peer: str) -> bool:
         """Hand a connection on; or tell it why not."""
         try:
-            for option in _OPTIONS:
-                connection.setsockopt(*option)
+            _prepare(connection)
             try:
                 self._admit(await read_secret(stream), stream)
                 return True
@@ -121,6 +114,14 @@ class Door:
         except (anyio.EndOfStream, anyio.BrokenResourceError, OSError) as error:
             self._log.debug("A connection ended", peer=peer, error=str(error))
         return False
+
+
+def _prepare(connection: socket.socket) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class _Refusals:

@@ -234,6 +234,51 @@ async def test_two_hundred_flows_leave_no_descriptor_behind(tmp_path: Path) -> N
     assert [path.name for path in folder(tmp_path).iterdir()] == ["port"]
 
 
+async def test_lives_leave_nothing_behind(no_leaks: Any, tmp_path: Path) -> None:
+    for _ in range(10):
+        async with transport_at(tmp_path) as transport:
+            attachment = (await transport.open("flow", echo)).attachment(isolated=False)
+            idle, joined = dial(attachment), await join(attachment)
+            await says(joined, b"used")
+        for stream in (idle, joined):
+            await ends(stream)
+            await stream.aclose()
+
+
+async def test_dead_hosts_are_noticed_and_small_messages_do_not_wait(tmp_path: Path) -> None:
+    found = []
+
+    async def look(stream: Any) -> None:
+        ours = stream._socket
+        for level, name in (
+            (socket.IPPROTO_TCP, "TCP_NODELAY"),
+            (socket.SOL_SOCKET, "SO_KEEPALIVE"),
+            (socket.IPPROTO_TCP, "TCP_KEEPIDLE"),
+        ):
+            found.append(ours.getsockopt(level, getattr(socket, name)))
+
+    async with transport_at(tmp_path) as transport:
+        attachment = (await transport.open("flow", look)).attachment(isolated=False)
+        async with await join(attachment) as stream:
+            await ends(stream)
+    assert found == [1, 1, 30]
+
+
+async def test_all_flows_may_come_back_at_one_moment(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with transport_at(tmp_path) as transport, anyio.create_task_group() as tasks:
+        for number in range(200):
+            endpoint = await transport.open(f"flow-{number}", echo)
+            tasks.start_soon(comes_back, endpoint.attachment(isolated=False))
+    assert "refused" not in caplog.text
+
+
+async def comes_back(attachment: Any) -> None:
+    async with await join(attachment) as stream:
+        await says(stream, b"back")
+
+
 def test_the_default_port_is_none_that_outgoing_connections_get() -> None:
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     assert TcpSettings().port == PORT < lowest

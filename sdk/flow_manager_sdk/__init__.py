@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flow_manager_sdk.channel import Channel, socket_path
+from flow_manager_sdk.address import socket_path
+from flow_manager_sdk.channel import Channel
 from flow_manager_sdk.errors import BadFrame, FlowError, NoSocket, NotConnected
 from flow_manager_sdk.flow import Flow
 from flow_manager_sdk.frames import Message

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 import threading
@@ -11,62 +10,60 @@ from collections import deque
 from types import TracebackType
 from typing import Any
 
-from flow_manager_sdk.errors import NoSocket, NotConnected
+from flow_manager_sdk.address import TCP_TIMEOUT, Address
+from flow_manager_sdk.errors import BadFrame, NotConnected
 from flow_manager_sdk.frames import LIMIT, FrameReader, Message, decode, encode
 
-VARIABLES = ("FLOW_SOCKET", "SOCKET_PATH")
 #: Seconds that the manager may leave what is sent unread.
 SEND_TIMEOUT = 30.0
-#: Seconds that the manager may take to let a connection in.
-CONNECT_TIMEOUT = 1.0
+_AUTH, _WELCOME = "auth", "welcome"
 _CHUNK = 65536
-
-
-def socket_path() -> str:
-    """Return the socket's path, from the environment.
-
-    Raises:
-        NoSocket: no variable names it.
-    """
-    for name in VARIABLES:
-        if os.environ.get(name):
-            return os.environ[name]
-    told = "Neither %s nor %s is set: this program talks to the flow manager that starts it"
-    raise NoSocket(told % VARIABLES)
 
 
 class Channel:
     """A connection to the manager. One thread may receive, any thread may send.
 
     Args:
-        path: of the manager's socket; left out: from the environment.
+        path: of the manager's socket, or ``tcp://host:port``; left out: from the environment.
+        secret: what to show at a TCP address; left out: from ``FLOW_SECRET``.
         limit: bytes of one message's JSON.
 
     Raises:
-        NoSocket: there is no path, and no variable names one.
+        NoSocket: there is no path or secret, and no variable has it.
     """
 
-    def __init__(self, path: str | None = None, *, limit: int = LIMIT) -> None:
-        self.path = path or socket_path()
+    def __init__(
+        self, path: str | None = None, *, secret: str | None = None, limit: int = LIMIT
+    ) -> None:
+        self._address = Address(path, secret)
+        self.path = self._address.text
         self._limit = limit
         self._reader = FrameReader(limit)
         self._bodies: deque[bytes] = deque()
         self._sending = threading.Lock()
+        # Stands for the connection until there is one, and after a failure.
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
     def connect(self) -> Channel:
         """Connect, once; returns itself. After a break, make a new channel.
 
+        At a TCP address this shows the secret, and waits for the manager's welcome.
+
         Raises:
-            NotConnected: nobody listens, or the path cannot be reached.
+            NotConnected: nobody listens, the path cannot be reached, or the manager refuses.
         """
+        self._socket.close()
         try:
-            self._socket.settimeout(CONNECT_TIMEOUT)
-            self._socket.connect(self.path)
+            self._socket = self._address.dial()
             self._socket.settimeout(SEND_TIMEOUT)
         except OSError as error:
-            self._socket.close()
             raise NotConnected(f"Cannot connect to {self.path}: {error}") from error
+        if self._address.secret:
+            try:
+                self._introduce()
+            except BaseException:
+                self.close()
+                raise
         return self
 
     def send(
@@ -143,6 +140,16 @@ class Channel:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _introduce(self) -> None:
+        self.send(_AUTH, {"secret": self._address.secret})
+        try:
+            answer = self.receive(TCP_TIMEOUT)
+        except (TimeoutError, BadFrame) as error:
+            raise NotConnected(f"No flow manager answers at {self.path}: {error}") from error
+        if answer.command != _WELCOME:
+            told = answer.data.get("message") if isinstance(answer.data, dict) else answer.command
+            raise NotConnected(f"The manager at {self.path} refuses: {told}")
 
     def _wait(self, deadline: float | None) -> None:
         if self._socket.fileno() < 0:

@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, Callable, TypeVar
 
-from flow_manager_sdk.channel import socket_path
+from flow_manager_sdk.address import Address
 from flow_manager_sdk.errors import NotConnected
 from flow_manager_sdk.frames import LIMIT, Message, encode
 from flow_manager_sdk.handlers import Handlers, guarded
@@ -34,22 +34,31 @@ class Flow:
     """The flow's side of its channel.
 
     Args:
-        path: of the manager's socket; left out: from the environment.
+        path: of the manager's socket, or ``tcp://host:port``; left out: from the environment.
+        secret: what to show at a TCP address; left out: from ``FLOW_SECRET``.
         workers: threads that run handlers; 1: one at a time, in order.
         limit: bytes of one message's JSON.
 
     Raises:
-        NoSocket: there is no path, and the environment names none.
+        NoSocket: there is no path or secret, and the environment has none.
     """
 
-    def __init__(self, path: str | None = None, *, workers: int = 1, limit: int = LIMIT) -> None:
+    def __init__(
+        self,
+        path: str | None = None,
+        *,
+        secret: str | None = None,
+        workers: int = 1,
+        limit: int = LIMIT,
+    ) -> None:
         if workers < 1:
             raise ValueError("workers must be 1 or more")
         self._limit = limit
         self._workers = workers
         self._handlers = Handlers(limit)
         self._greeters: list[Callable[[], object]] = []
-        self._link = Link(path or socket_path(), limit, self._on_connected, self._on_message)
+        address = Address(path, secret)
+        self._link = Link(address, limit, self._on_connected, self._on_message)
         # The one kind of queue that a signal handler may put into.
         self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._room = threading.Semaphore(INBOX)

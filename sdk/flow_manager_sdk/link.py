@@ -7,6 +7,7 @@ import threading
 import time
 from typing import Callable
 
+from flow_manager_sdk.address import Address
 from flow_manager_sdk.channel import Channel
 from flow_manager_sdk.errors import BadFrame, NotConnected
 from flow_manager_sdk.frames import Message
@@ -24,7 +25,7 @@ class Link:
     """Keeps a channel connected, and tells the manager that the flow lives.
 
     Args:
-        path: of the manager's socket.
+        address: of the manager.
         limit: bytes of one message's JSON.
         on_connected: called after each connect, in the link's thread.
         on_message: called with each message but pings, in the link's thread.
@@ -32,12 +33,12 @@ class Link:
 
     def __init__(
         self,
-        path: str,
+        address: Address,
         limit: int,
         on_connected: Callable[[], None],
         on_message: Callable[[Message], None],
     ) -> None:
-        self._path = path
+        self._address = address
         self._limit = limit
         self._on_connected = on_connected
         self._on_message = on_message
@@ -97,7 +98,8 @@ class Link:
             while self._channel is None:
                 left = deadline - time.monotonic()
                 if left <= 0 or not wanted():
-                    raise NotConnected("There is no connection to the manager at " + self._path)
+                    told = "There is no connection to the manager at "
+                    raise NotConnected(told + self._address.text)
                 self._changed.wait(min(left, _GLANCE))
             return self._channel
 
@@ -118,7 +120,8 @@ class Link:
             delay = min(2 * delay, LAST_DELAY)
 
     def _serve(self) -> None:
-        with Channel(self._path, limit=self._limit).connect() as channel:
+        address = self._address
+        with Channel(address.text, secret=address.secret, limit=self._limit).connect() as channel:
             channel.send_frame(HELLO)
             with self._changed:
                 self._channel = channel

@@ -43,6 +43,14 @@ def service(tmp_path_factory: Any) -> Iterator[Service]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def tcp_service(tmp_path_factory: Any) -> Iterator[Service]:
+    root = tmp_path_factory.mktemp("tcp")
+    environ = {"FLOW_MANAGER_TRANSPORT": "tcp", "FLOW_MANAGER_TCP_PORT": "0"}
+    with Service(root, "process", "python", "", **environ) as running:
+        yield running
+
+
 def run(*command: str, **environ: str) -> str:
     found = subprocess.run(
         command,
@@ -70,6 +78,16 @@ def test_getting_started(service: Service) -> None:
 
 @pytest.mark.parametrize("name", ["with_sdk.py", "without_sdk.py"])
 def test_both_kinds_of_flow(service: Service, name: str) -> None:
+    assert greeting_of(service, name) == "Hello, Ada!"
+
+
+@pytest.mark.parametrize("name", ["with_sdk.py", "over_tcp.py"])
+def test_both_kinds_of_flow_over_tcp(tcp_service: Service, name: str) -> None:
+    assert greeting_of(tcp_service, name) == "Hello, Ada!"
+
+
+def greeting_of(service: Service, name: str) -> str:
+    """Run one of the page's flows, and the client of another page against it."""
     code = service.root / name.removesuffix(".py")
     code.mkdir()
     (code / "flow.py").write_text(example("flows.md", name))
@@ -78,7 +96,7 @@ def test_both_kinds_of_flow(service: Service, name: str) -> None:
     told = run(
         *[sys.executable, str(client), service.url, str(code)], FLOW_MANAGER_TOKEN=service.token
     )
-    assert told.splitlines()[-1] == "Hello, Ada!"
+    return told.splitlines()[-1]
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -121,7 +121,7 @@ def test_settings_that_cannot_be_end_with_code_2_and_a_line_for_each(tmp_path: P
     [
         (["--backend", "dokcer"], "there is no backend named 'dokcer'"),
         (["--no-auth", "--host", "0.0.0.0"], "loopback"),
-        (["--set", "transport=carrier_pigeon"], "installed: unix_socket"),
+        (["--set", "transport=carrier_pigeon"], "installed: tcp, unix_socket"),
         (["--block", "unix_socket"], "unix_socket (flow-manager-unix-socket) is blocked"),
         (["--block", "socketio"], "socketio (flow-manager-socketio) is blocked"),
         (["--config", "/no/such/file"], "cannot be read"),

@@ -83,8 +83,9 @@ class TransportPrograms:
         return SocketStream(connection)
 
     def traces(self) -> Collection[str]:
-        """Name what the transport has left on this host."""
-        return sorted(str(path) for path in self.core.socket_dir.rglob("*"))
+        """Name what the transport has on this host."""
+        folders = (self.core.socket_dir, self.core.state_dir)
+        return sorted(str(path) for folder in folders for path in folder.rglob("*"))
 
     @pytest.fixture(autouse=True)
     def _core(self, tmp_path: Path) -> None:

@@ -14,13 +14,28 @@ VERSION = 1
 
 def connect():
     while True:
-        channel = socket.socket(socket.AF_UNIX)
         try:
-            channel.connect(os.environ["FLOW_SOCKET"])
-            return channel
+            return dial(os.environ["FLOW_SOCKET"])
         except OSError:
-            channel.close()
             time.sleep(0.02)
+
+
+def dial(address):
+    tcp = address.startswith("tcp://")
+    channel = socket.socket(socket.AF_INET if tcp else socket.AF_UNIX)
+    try:
+        if not tcp:
+            channel.connect(address)
+            return channel
+        host, _, port = address[len("tcp://") :].rpartition(":")
+        channel.connect((host, int(port)))
+        send(channel, "auth", {"secret": os.environ["FLOW_SECRET"]})
+        if receive(channel)["command"] != "welcome":
+            raise ConnectionRefusedError
+        return channel
+    except BaseException:
+        channel.close()
+        raise
 
 
 def send(channel, command, data=None, reply_to=None):
@@ -41,10 +56,14 @@ def exactly(channel, size):
     return data
 
 
+def receive(channel):
+    (size,) = struct.unpack(">I", exactly(channel, 4))
+    return json.loads(exactly(channel, size))
+
+
 def serve(channel):
     while True:
-        (size,) = struct.unpack(">I", exactly(channel, 4))
-        message = json.loads(exactly(channel, size))
+        message = receive(channel)
         command, data, key = message["command"], message.get("data"), message.get("id")
         if command == "echo":
             send(channel, "result", data, key)

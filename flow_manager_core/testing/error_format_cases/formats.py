@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+import hypothesis
+
 from flow_manager_core import errors
 from flow_manager_core.contracts import ErrorFormat
 from flow_manager_core.errors import ConfigurationError, FlowManagerError, InvalidRequest
@@ -35,6 +37,16 @@ def failure(kind: type[FlowManagerError], text: str, **details: Any) -> FlowMana
     if issubclass(kind, (InvalidRequest, ConfigurationError)):
         return kind([Fault("field", text)]).about(**details)
     return kind(text, **details)
+
+
+#: Cases are inherited by each format's class, and keep nothing between them. Why an example fails
+#: is told by its assertion; looking for its causes would trace a thousand runs.
+inherited = hypothesis.settings(
+    deadline=None,
+    max_examples=50,
+    phases=[p for p in hypothesis.Phase if p is not hypothesis.Phase.explain],
+    suppress_health_check=[hypothesis.HealthCheck.differing_executors],
+)
 
 
 class Formats:

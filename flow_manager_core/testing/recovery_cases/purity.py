@@ -31,8 +31,8 @@ class PurityCases(Policies):
     ) -> None:
         before = copy.deepcopy((history, restart))
         for policy in self.policies():
-            first = policy.decide(history, restart)
-            assert kind(policy.decide(history, restart)) == kind(first)
+            told = {kind(policy.decide(history, restart)) for _ in range(5)}
+            assert len(told) == 1, "chance may change the delay alone"
             assert (history, restart) == before
 
     @inherited

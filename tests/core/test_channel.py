@@ -342,7 +342,7 @@ async def test_an_oversized_frame_is_skipped_whole() -> None:
 
 async def test_an_error_that_is_over_the_limit_itself_is_told_in_short() -> None:
     async with bench() as b:
-        b.channel._error_frame = lambda error: Message("error", "x" * (LIMIT + 1))
+        b.channel._error_frame = lambda _error: Message("error", "x" * (LIMIT + 1))
         flow = await b.connect()
         await flow.raw(b"no JSON")
         data = (await flow.receive())["data"]

@@ -92,22 +92,22 @@ RECOVERY: dict[str, tuple[Decide, str, tuple[Any, ...]]] = {
         ("runs of years",),
     ),
     "is no judge": (
-        lambda _self, h, r: None,
+        lambda *_: None,
         "test_an_odd_history_gets_a_sound_verdict",
         ("one run",),
     ),
     "gives up too soon": (
-        lambda _self, h, r: honest(h, RestartPolicy(max_attempts=2)),
+        lambda _self, h, _r: honest(h, RestartPolicy(max_attempts=2)),
         "test_a_crash_loop_is_restarted_as_often_as_declared",
         (),
     ),
     "never gives up": (
-        lambda _self, h, r: Restart(1, 1.0),
+        lambda *_: Restart(1, 1.0),
         "test_a_crash_loop_beyond_that_is_given_up_for_good",
         (),
     ),
     "does not listen": (
-        lambda _self, h, r: honest(h, RestartPolicy()),
+        lambda _self, h, _r: honest(h, RestartPolicy()),
         "test_a_containers_own_limit_wins",
         (12,),
     ),

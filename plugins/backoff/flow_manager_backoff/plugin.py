@@ -8,7 +8,6 @@ from flow_manager_backoff.policy import Backoff, BackoffSettings
 from flow_manager_core.hookspecs import hookimpl
 from flow_manager_core.providers import RecoveryProvider
 
-
 PROVIDER = RecoveryProvider(
     name="backoff",
     summary="exponential backoff with jitter, a cap and a limit",

@@ -15,7 +15,7 @@ from flow_manager_core.models import (
     RestartPolicy,
 )
 
-_DELAY = [validators.ge(0), validators.le(LONGEST_DELAY)]
+_NO_LONGER = validators.le(LONGEST_DELAY)
 
 
 @frozen(kw_only=True)
@@ -32,9 +32,9 @@ class BackoffSettings:
         stable_after: seconds after which a run counts as stable and earlier crashes are forgotten.
     """
 
-    first_delay: float = field(default=0.5, validator=_DELAY)
+    first_delay: float = field(default=0.5, validator=[validators.ge(0), _NO_LONGER])
     factor: float = field(default=2.0, validator=validators.ge(1))
-    cap: float = field(default=60.0, validator=_DELAY)
+    cap: float = field(default=60.0, validator=[validators.ge(0), _NO_LONGER])
     jitter: float = field(default=0.2, validator=[validators.ge(0), validators.le(1)])
     max_attempts: int = field(default=10, validator=validators.ge(0))
     stable_after: float = field(default=60.0, validator=validators.ge(0))

@@ -1,5 +1,6 @@
-"""A restart-intensity window, as supervisors of Erlang/OTP have it (`supervisor`, intensity and
-period): so many restarts within so many seconds, wherever on the clock they lie; more: give up.
+"""A restart-intensity window: so many restarts within so many seconds; more, and it gives up.
+
+Supervisors of Erlang/OTP judge like that (`supervisor`, intensity and period).
 """
 
 from __future__ import annotations

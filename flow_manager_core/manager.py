@@ -189,7 +189,8 @@ class FlowManager:
     @property
     def error_media_type(self) -> str:
         """What HTTP calls the bodies of `error_body`."""
-        return media_type_of(self._entered().error_format)
+        chosen = self._chosen
+        return media_type_of(chosen.error_format if chosen else standard_format)
 
     async def health(self) -> Mapping[str, Any]:
         """How the manager and its engine are; the body of ``GET /health``."""

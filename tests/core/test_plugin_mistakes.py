@@ -13,10 +13,12 @@ import anyio
 import pytest
 
 from flow_manager_core import FlowManager, PluginHost, Settings
-from flow_manager_core.errors import FlowManagerError, SystemFault
+from flow_manager_core.errors import EngineError, FlowManagerError, SystemFault
 from flow_manager_core.events import ContainerRecovered, RecoveryGaveUp
+from flow_manager_core.gate import Gate
 from flow_manager_core.models import Client, GiveUp, RecoveryHistory, Restart, RestartPolicy
 from flow_manager_core.providers import ErrorFormatProvider, RecoveryProvider
+from flow_manager_core.retrying import Retrier
 from flow_manager_core.settings import RecordsKind
 from flow_manager_core.soundness import SoundPolicy, json_object, media_type_of
 from flow_manager_core.testing.memory_backend import memory_provider
@@ -129,6 +131,20 @@ async def test_a_policys_mistake_ends_the_recovery_of_one_container_and_is_told(
     assert status["state"] == "exited"
 
 
+async def test_a_policys_mistake_does_not_hide_why_a_call_failed() -> None:
+    class Mistaken:
+        def decide(self, history: RecoveryHistory, restart: RestartPolicy) -> Any:
+            raise ZeroDivisionError
+
+    async def call() -> None:
+        raise EngineError("busy", retryable=True)
+
+    gate = Gate()
+    gate.open()
+    with pytest.raises(EngineError, match="busy"):
+        await Retrier(SoundPolicy(Mistaken()), gate, 5)(call)
+
+
 @pytest.mark.parametrize("case", NONSENSE)
 def test_what_is_no_verdict_means_that_the_policy_has_given_up(case: str) -> None:
     class Odd:
@@ -188,6 +204,18 @@ def test_only_a_media_type_of_json_is_believed(named: object, expected: str) -> 
 
     assert media_type_of(Form()) == expected
     assert media_type_of(standard_format) == "application/json"
+
+
+async def test_a_host_is_told_the_media_type_before_and_after_it_has_entered_the_manager() -> None:
+    class Form:
+        media_type = "application/problem+json"
+
+        def __call__(self, error: FlowManagerError, at: datetime) -> dict[str, Any]:
+            return standard_format(error, at)
+
+    assert FlowManager(host=PluginHost(installed=False)).error_media_type == "application/json"
+    async with manager(error_format=Form()) as m:
+        assert m.error_media_type == "application/problem+json"
 
 
 def test_the_standard_format_is_plain_json_whatever_a_failure_holds() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from itertools import count
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 from anyio.abc import ByteStream
@@ -24,14 +24,17 @@ from flow_manager_core.errors import (
     FlowNotConnected,
 )
 from flow_manager_core.events import now
-from flow_manager_core.framing import decode_message, encode_frame
+from flow_manager_core.framing import BadFrame, decode_message, encode_frame
 from flow_manager_core.heartbeat import Heartbeat
 from flow_manager_core.models import Message
+from flow_manager_core.wire import plain
 
 #: Bad frames that are told in one second; the others are counted.
 FAULTS_PER_SECOND = 5
 #: Questions of clients that may wait for one flow's answers at the same time.
 QUESTIONS = 1000
+#: Characters of a failure's message that a flow is told where the whole is over the limit.
+SHORT = 100
 
 
 class ChannelListener(Protocol):
@@ -199,7 +202,10 @@ class Channel:
         if not self._faults.allow():
             return None
         self._listener.bad_frame(error, self._faults.take_suppressed())
-        return encode_frame(self._error_frame(error), self._limit)
+        try:
+            return encode_frame(self._error_frame(error), self._limit)
+        except BadFrame:  # the format says more than a frame may hold
+            return encode_frame(Message("error", _in_short(error)), self._limit)
 
     def _came(self, connection: Connection) -> None:
         self.end("replaced by a newer connection")
@@ -216,6 +222,11 @@ class Channel:
             question.reason = reason
             question.settled.set()
         self._listener.channel_down(reason)
+
+
+def _in_short(error: FlowManagerError) -> dict[str, Any]:
+    """What the smallest frame has room for, with every character escaped."""
+    return {"error": True, "error_type": error.error_type, "message": plain(error.message[:SHORT])}
 
 
 class _Throttle:

@@ -227,22 +227,39 @@ class Transport(ABC):
 
 
 class RecoveryPolicy(Protocol):
-    """Decides what follows a run's end. Pure but for chance: it does no I/O and keeps no state."""
+    """Decides what follows a run's end. Pure but for chance: it does no I/O and keeps no state.
+
+    Requests' engine calls that failed for a passing reason are tried again by the same policy.
+    """
 
     def decide(self, history: RecoveryHistory, restart: RestartPolicy) -> Restart | GiveUp:
         """Say when to start again, or that it is of no use.
 
+        It is asked in the event loop, so it takes no longer than a millisecond or two, also for a
+        thousand ended runs. One that raises, or answers anything else, has given up.
+
         Args:
-            history: at least one ended run.
+            history: at least one ended run. An end may seem to be later than those after it: the
+                host's clock may have been set while there was no manager.
             restart: the container's own wish; `max_attempts` overrides the policy's.
         """
 
 
 class ErrorFormat(Protocol):
-    """Turns a failure into the object that clients get."""
+    """Turns a failure into the object that clients get; pure.
+
+    A format may have an attribute `media_type`, what HTTP calls its bodies; without one they are
+    ``application/json``. Whatever a failure's message and details hold, the body is JSON that
+    every language reads: `wire.plain` makes such of anything, `wire.standard_format` uses it.
+    Where a format raises or returns something else, clients get the standard format.
+    """
 
     def __call__(self, error: FlowManagerError, at: datetime) -> Mapping[str, Any]:
-        """Return a JSON object."""
+        """Return a JSON object.
+
+        Args:
+            at: when the failure is told, in UTC.
+        """
 
 
 class Session(Protocol):
@@ -280,6 +297,10 @@ class Gateway(Protocol):
 
     def error_body(self, error: FlowManagerError) -> Mapping[str, Any]:
         """A failure of the frontend's own, in the one error format."""
+
+    @property
+    def error_media_type(self) -> str:
+        """What HTTP calls the bodies of `error_body`."""
 
     async def health(self) -> Mapping[str, Any]:
         """The body of ``GET /health``; its ``status`` is ``healthy`` or ``degraded``."""

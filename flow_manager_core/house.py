@@ -27,6 +27,7 @@ from flow_manager_core.reporter import ErrorBody, Reporter
 from flow_manager_core.retrying import Retrier
 from flow_manager_core.services import Services
 from flow_manager_core.settings import Settings
+from flow_manager_core.soundness import SoundPolicy
 from flow_manager_core.supervisor import Supervisor
 
 #: Seconds that the start waits for an engine; after that it goes on being looked for.
@@ -90,6 +91,7 @@ def _connect(
 ) -> tuple[Services, EngineWatch]:
     """Make the parts; those that need a later one reach it through a function of this one."""
     registry, gate = Registry(), Gate()
+    policy = SoundPolicy(chosen.recovery)
 
     def channel_ended(record: ContainerRecord) -> None:
         services.supervisor.channel_ended(record)
@@ -128,11 +130,11 @@ def _connect(
             sweep=adopter.sweep,
             consider=consider,
         ),
-        recovery=Recoverer(chosen.recovery, reporter, ground.ledger, gate, ground.group, start),
+        recovery=Recoverer(policy, reporter, ground.ledger, gate, ground.group, start),
         reporter=reporter,
         ledger=ground.ledger,
         gate=gate,
-        retry=Retrier(chosen.recovery, gate, settings.retry_for),
+        retry=Retrier(policy, gate, settings.retry_for),
         workplace=ground.workplace,
         settle=settle,
     )

@@ -39,6 +39,7 @@ from flow_manager_core.providers import (
 from flow_manager_core.services import Services
 from flow_manager_core.settings import OnExit, Settings
 from flow_manager_core.settings_check import settings_faults
+from flow_manager_core.soundness import json_object, media_type_of
 from flow_manager_core.turns import Turns
 from flow_manager_core.version import __version__
 from flow_manager_core.wire import event_body, standard_format
@@ -180,10 +181,16 @@ class FlowManager:
     def error_body(self, error: FlowManagerError) -> Mapping[str, Any]:
         """A failure in the chosen error format; in the standard one where that one fails."""
         try:
-            return self._entered().error_format(error, now())
+            return json_object(self._entered().error_format(error, now()))
         except Exception:  # noqa: BLE001  # a client is owed an answer whatever a plugin does
             self._log.exception("The error format failed")
             return standard_format(error, now())
+
+    @property
+    def error_media_type(self) -> str:
+        """What HTTP calls the bodies of `error_body`."""
+        chosen = self._chosen
+        return media_type_of(chosen.error_format if chosen else standard_format)
 
     async def health(self) -> Mapping[str, Any]:
         """How the manager and its engine are; the body of ``GET /health``."""

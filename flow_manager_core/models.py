@@ -375,9 +375,18 @@ class RecoveryHistory:
     ends: tuple[float, ...]
 
 
+#: Seconds; a container that is to wait for longer is in truth left ended.
+LONGEST_DELAY = 86400.0
+
+
 @frozen
 class Restart:
-    """A recovery policy's verdict: start again after `delay` seconds; `attempt` counts from 1."""
+    """A recovery policy's verdict: start again after `delay` seconds.
+
+    Args:
+        attempt: counts from 1, and never beyond the ended runs.
+        delay: from 0 to `LONGEST_DELAY`.
+    """
 
     attempt: int
     delay: float

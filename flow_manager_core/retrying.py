@@ -16,6 +16,9 @@ from flow_manager_core.models import GiveUp, RecoveryHistory, RestartMode, Resta
 T = TypeVar("T")
 
 AS_THE_POLICY_SAYS = RestartPolicy(RestartMode.ON_CRASH)
+#: Seconds: a policy may start a container again at once, but an engine that has just failed needs
+#: a moment, and must not be flooded.
+LEAST_PAUSE = 0.05
 
 
 class Retrier:
@@ -56,7 +59,7 @@ class Retrier:
     def _delay(self, failures: list[float]) -> float | None:
         history = RecoveryHistory(tuple(0.0 for _ in failures), tuple(failures))
         verdict = self._policy.decide(history, AS_THE_POLICY_SAYS)
-        return None if isinstance(verdict, GiveUp) else verdict.delay
+        return None if isinstance(verdict, GiveUp) else max(verdict.delay, LEAST_PAUSE)
 
     async def _answers(self) -> bool:
         try:

@@ -5,8 +5,10 @@ The one place where the shapes of the contract's answers are written down.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 import attrs
@@ -27,6 +29,9 @@ from flow_manager_core.requests import Request, Since
 from flow_manager_core.structuring import Faulty, as_hook, describe, faults_of, strict_converter
 
 R = TypeVar("R", bound=Request)
+
+#: Levels of an error's details; no operation's own come near.
+DEEPEST = 16
 
 _converter = strict_converter(RestartMode, PullPolicy, CheckType, ContainerState)
 for _kind, _check in CHECKS.items():
@@ -69,13 +74,50 @@ def timestamp(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
 
+def plain(value: object, depth: int = DEEPEST) -> Any:
+    """A value as JSON that every language reads, whatever it is.
+
+    A lone surrogate becomes U+FFFD, a number that is none ``null``, one beyond 64 bits
+    hexadecimal text. Of what JSON cannot say only the type is told: it may hold a secret.
+
+    Args:
+        depth: levels that are kept of nested objects and lists.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, (str, PurePath)):
+        return _plain_text(str(value))
+    if isinstance(value, (int, float)):
+        return _plain_number(value)
+    if isinstance(value, Mapping) and depth:
+        return {str(plain(k, 0)): plain(v, depth - 1) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)) and depth:
+        return [plain(item, depth - 1) for item in value]
+    return f"<{type(value).__name__}>"
+
+
+def _plain_text(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _plain_number(value: float) -> object:
+    if isinstance(value, int):
+        return int(value) if value.bit_length() <= 63 else hex(value)
+    return float(value) if math.isfinite(value) else None
+
+
 def standard_format(error: FlowManagerError, at: datetime) -> dict[str, Any]:
     """The guide's error object."""
+    details = {**error.details, "retryable": error.retryable, "hint": error.hint}
     return {
         "error": True,
         "error_type": error.error_type,
-        "message": error.message,
-        "details": {**error.details, "retryable": error.retryable, "hint": error.hint},
+        "message": _plain_text(str(error.message)),
+        "details": plain(details),
         "timestamp": timestamp(at),
     }
 

@@ -340,6 +340,19 @@ async def test_an_oversized_frame_is_skipped_whole() -> None:
         await flow.stream.aclose()
 
 
+async def test_an_error_that_is_over_the_limit_itself_is_told_in_short() -> None:
+    async with bench() as b:
+        b.channel._error_frame = lambda _error: Message("error", "x" * (LIMIT + 1))
+        flow = await b.connect()
+        await flow.raw(b"no JSON")
+        data = (await flow.receive())["data"]
+        assert (data["error"], data["error_type"]) == (True, "socket_error")
+        assert data["message"]
+        await flow.send(command="good")
+        await until(lambda: b.listener.messages)
+        await flow.stream.aclose()
+
+
 async def test_a_lost_framing_is_told_to_the_flow_and_ends_the_connection() -> None:
     async with bench() as b:
         flow = await b.connect()

@@ -78,6 +78,17 @@ async def test_it_gives_up_when_the_policy_does_and_tells_the_last_failure() -> 
     assert call.made == 3
 
 
+async def test_an_engine_is_given_a_moment_by_a_policy_that_restarts_at_once() -> None:
+    class AtOnce:
+        def decide(self, history: RecoveryHistory, restart: RestartPolicy) -> Restart:
+            return Restart(len(history.uptimes), 0.0)
+
+    call = Call(*[BUSY] * 1000)
+    with pytest.raises(EngineError, match="busy"):
+        await Retrier(AtOnce(), opened(), 0.4)(call)
+    assert 2 <= call.made <= 9
+
+
 @pytest.mark.parametrize("window", [0, 5])
 async def test_what_will_not_pass_is_not_tried_again(window: float) -> None:
     call = Call(EngineError("no such command"))

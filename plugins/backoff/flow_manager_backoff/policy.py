@@ -7,7 +7,15 @@ import random
 import attrs
 from attrs import field, frozen, validators
 
-from flow_manager_core.models import GiveUp, RecoveryHistory, Restart, RestartPolicy
+from flow_manager_core.models import (
+    LONGEST_DELAY,
+    GiveUp,
+    RecoveryHistory,
+    Restart,
+    RestartPolicy,
+)
+
+_NO_LONGER = validators.le(LONGEST_DELAY)
 
 
 @frozen(kw_only=True)
@@ -24,9 +32,9 @@ class BackoffSettings:
         stable_after: seconds after which a run counts as stable and earlier crashes are forgotten.
     """
 
-    first_delay: float = field(default=0.5, validator=validators.ge(0))
+    first_delay: float = field(default=0.5, validator=[validators.ge(0), _NO_LONGER])
     factor: float = field(default=2.0, validator=validators.ge(1))
-    cap: float = field(default=60.0, validator=validators.ge(0))
+    cap: float = field(default=60.0, validator=[validators.ge(0), _NO_LONGER])
     jitter: float = field(default=0.2, validator=[validators.ge(0), validators.le(1)])
     max_attempts: int = field(default=10, validator=validators.ge(0))
     stable_after: float = field(default=60.0, validator=validators.ge(0))

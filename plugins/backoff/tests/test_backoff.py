@@ -111,7 +111,16 @@ def test_jitter_spreads_containers_that_crashed_together() -> None:
     assert len(delays) > 10
 
 
-@pytest.mark.parametrize("wrong", [{"factor": 0.5}, {"jitter": 2}, {"cap": -1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"factor": 0.5},
+        {"jitter": 2},
+        {"cap": -1},
+        {"cap": 86401},
+        {"first_delay": float("inf")},
+    ],
+)
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError):
         BackoffSettings(**wrong)  # type: ignore[arg-type]

@@ -15,7 +15,6 @@ from flow_manager_core.errors import ConfigurationError, ShuttingDown
 from flow_manager_core.log import Log, get_log
 from flow_manager_core.models import Fault
 from flow_manager_core.settings import Settings
-from flow_manager_socketio import jsontext
 from flow_manager_socketio.access import Access
 from flow_manager_socketio.door import DoorRules, FrontDoor
 from flow_manager_socketio.doorkeeper import Doorkeeper
@@ -26,7 +25,7 @@ from flow_manager_socketio.namespace import RequestLimits, Requests
 from flow_manager_socketio.polling import post_packets
 from flow_manager_socketio.queues import ClientQueue, Crowd, QueueLimits
 from flow_manager_socketio.relay import Relay
-from flow_manager_socketio.responses import respond
+from flow_manager_socketio.responses import refuse, respond
 from flow_manager_socketio.settings import SocketIOSettings
 from flow_manager_socketio.tasks import OwnedTasks
 
@@ -166,7 +165,7 @@ class SocketIOApp:
             await self._http(scope, receive, send)
         elif not self._open:
             error = ShuttingDown("The service is starting or closing")
-            await self._respond(scope, send, 503, error)
+            await refuse(scope, send, self._gateway, 503, error)
         elif _route(scope).rstrip("/") == PATH:
             await self._serve_engine(scope, receive, send)
         else:
@@ -196,10 +195,6 @@ class SocketIOApp:
             await post_packets(engine, self._body_limit, scope, line.receive, line.send)
         else:
             await engine(scope, line.receive, line.send)
-
-    async def _respond(self, scope: Scope, send: Send, status: int, error: ShuttingDown) -> None:
-        body = jsontext.dumps(self._gateway.error_body(error)).encode()
-        await respond(scope, send, status, body)
 
 
 def _route(scope: Scope) -> str:

@@ -13,10 +13,9 @@ from flow_manager_core.contracts import Gateway
 from flow_manager_core.errors import InvalidRequest
 from flow_manager_core.models import Fault
 from flow_manager_core.settings import Settings
-from flow_manager_socketio import jsontext
 from flow_manager_socketio.access import is_loopback
 from flow_manager_socketio.line import App, Message, Receive, Scope, Send
-from flow_manager_socketio.responses import respond
+from flow_manager_socketio.responses import refuse, respond
 from flow_manager_socketio.settings import SocketIOSettings
 
 ANY = "*"
@@ -84,8 +83,8 @@ class FrontDoor:
             return
         fault = self._rules.refusal(scope)
         if fault is not None:
-            body = self._gateway.error_body(InvalidRequest([fault], operation="connect"))
-            await respond(scope, send, 403, jsontext.dumps(body).encode())
+            error = InvalidRequest([fault], operation="connect")
+            await refuse(scope, send, self._gateway, 403, error)
             return
         origin = _header(scope, b"origin")
         if origin:

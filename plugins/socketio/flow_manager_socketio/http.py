@@ -12,10 +12,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from flow_manager_core.contracts import Gateway
-from flow_manager_core.errors import InvalidRequest, SystemFault
+from flow_manager_core.errors import FlowManagerError, InvalidRequest, SystemFault
 from flow_manager_core.log import Log
 from flow_manager_core.models import Fault
 from flow_manager_socketio import jsontext
+from flow_manager_socketio.responses import error_text
 
 HEALTHY = "healthy"
 
@@ -25,17 +26,23 @@ def http_routes(gateway: Gateway, log: Log) -> Starlette:
 
     async def health(_request: Request) -> Response:
         body = await gateway.health()
-        return _json(200 if body.get("status") == HEALTHY else 503, body)
+        status = 200 if body.get("status") == HEALTHY else 503
+        return Response(jsontext.dumps(body), status, media_type="application/json")
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         fault = _fault_of(request, error)
-        body = gateway.error_body(InvalidRequest([fault], operation="http"))
-        return _json(error.status_code, body, error.headers)
+        return failure(error.status_code, InvalidRequest([fault], operation="http"), error.headers)
 
     async def failed(request: Request, error: Exception) -> Response:
         log.error("HTTP request failed", path=request.url.path[:200], exc_info=error)
-        return _json(500, gateway.error_body(SystemFault("The request failed unexpectedly")))
+        return failure(500, SystemFault("The request failed unexpectedly"))
+
+    def failure(
+        status: int, error: FlowManagerError, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        text = error_text(gateway, status, error)
+        return Response(text, status, headers, media_type=gateway.error_media_type)
 
     return Starlette(
         routes=[Route("/health", _guarded(health, failed), methods=["GET"])],
@@ -59,10 +66,3 @@ def _fault_of(request: Request, error: HTTPException) -> Fault:
     if error.status_code == 405:
         return Fault("method", f"{request.method[:20]} is not allowed here")
     return Fault("path", f"there is nothing at {request.url.path[:200]}")
-
-
-def _json(
-    status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
-) -> Response:
-    text = jsontext.dumps(body)
-    return Response(text, status, headers, media_type="application/json")

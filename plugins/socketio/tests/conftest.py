@@ -42,6 +42,7 @@ class SmallGateway:
 
     version = "1.2.3"
     backend_name = "small"
+    error_media_type = "application/json"
 
     def __init__(self) -> None:
         self.bus = EventBus()

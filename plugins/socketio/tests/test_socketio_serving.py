@@ -71,6 +71,26 @@ async def test_unknown_path_and_method_are_standard_errors(serving: Any, raw: An
         assert (status, body["error_type"]) == (405, "validation_error")
 
 
+async def test_error_bodies_carry_the_media_type_of_their_format_and_the_status_they_are_sent_with(
+    serving: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving() as served:
+        standard = served.gateway.error_body
+        monkeypatch.setattr(served.gateway, "error_media_type", "application/problem+json")
+        monkeypatch.setattr(
+            served.gateway, "error_body", lambda error: {"status": 422, **standard(error)}
+        )
+        client = raw(served)
+        for path, host, status in [("/nothing", "", 404), ("/health", "evil.example", 403)]:
+            headers = {"Host": host} if host else {}
+            async with client.http.get(client.url + path, headers=headers) as response:
+                body = await response.json(content_type="application/problem+json")
+                assert (response.status, body["status"]) == (status, status)
+        async with client.http.get(client.url + "/health") as response:
+            assert response.content_type == "application/json"
+            assert (await response.json())["status"] == "healthy"
+
+
 async def test_port_zero_is_any_free_port(serving: Any) -> None:
     async with serving() as one, serving() as two:
         assert one.port != two.port

@@ -1,0 +1,1 @@
+"""The cases of `error_format_suite.ErrorFormatSuite`, by what they are about."""

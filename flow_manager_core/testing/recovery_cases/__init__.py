@@ -1,0 +1,1 @@
+"""The cases of `recovery_suite.RecoverySuite`, by what they are about."""

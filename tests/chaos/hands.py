@@ -158,7 +158,7 @@ class Hand:
             if just_ended:  # the engine may have shown it running, which the new code then does
                 flow.doubtful(UP)
         elif flow.wishes != {GONE}:
-            flow.versions = before | {version}
+            flow.versions, flow.in_doubt = before | {version}, True
 
     async def _delete(self, actor: Actor, _: int) -> None:
         if await self._ask(actor, "delete_container", GONE, container_id=self.flow.name):

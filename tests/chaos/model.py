@@ -32,6 +32,7 @@ class Flow:
         wishes: what it may be, of `UP`, `DOWN` and `GONE`.
         versions: what its code may be.
         pending: the payload of a create of which nobody knows what came.
+        in_doubt: something was asked of it of which nobody knows what came, or will come.
     """
 
     name: str
@@ -40,25 +41,27 @@ class Flow:
     wishes: set[str] = field(factory=lambda: {GONE})
     versions: set[int] = field(factory=set)
     pending: dict[str, Any] | None = None
+    in_doubt: bool = False
 
     @property
     def certain(self) -> bool:
-        """Whether there is but one thing that it may be."""
-        return len(self.wishes) == 1
+        """Whether there is but one thing that it may be and become."""
+        return len(self.wishes) == 1 and not self.in_doubt
 
     def acknowledged(self, wish: str) -> None:
         """It was asked for, and is so: what came of a create is known as well."""
-        self.wishes, self.pending = {wish}, None
+        self.wishes, self.pending, self.in_doubt = {wish}, None, False
         if wish == GONE:
             self.versions = set()
 
     def doubtful(self, wish: str) -> None:
         """It was asked for, and may be so."""
-        self.wishes = self.wishes | {wish}
+        self.wishes, self.in_doubt = self.wishes | {wish}, True
 
     def made(self, version: int) -> None:
         """A create was answered."""
-        self.wishes, self.versions, self.pending = {UP}, {version}, None
+        self.acknowledged(UP)
+        self.versions = {version}
 
     def missing(self) -> bool:
         """The manager says that it is not there; tell whether that may be."""
@@ -76,7 +79,8 @@ class Flow:
         crashed = code != 0
         again = self.policy == "always" or (self.policy == "on-crash" and crashed)
         if UP in self.wishes and not again:
-            self.wishes = (self.wishes - {UP}) | {DOWN}
+            # Asked for in vain, a run may yet be begun.
+            self.wishes = (self.wishes if self.in_doubt else self.wishes - {UP}) | {DOWN}
 
     def outage(self) -> None:
         """The engine ended, and perhaps the flow with it; only a policy brings it back."""
@@ -85,8 +89,6 @@ class Flow:
 
     def found(self, actual: str, version: int | None) -> None:
         """What was in doubt is known now."""
-        self.wishes = {actual}
+        self.acknowledged(actual)
         if version is not None:
             self.versions = {version}
-        if actual == GONE:
-            self.versions, self.pending = set(), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -252,6 +253,9 @@ class Hand:
         await self._by_engine(DOWN, lambda client, key: client.stop(key, timeout=1))
 
     async def _remove_outside(self, _: Actor, __: int) -> None:
+        # What is gone before anybody looked at its end has none to tell of.
+        unseen = self._world.troubled(*Trouble, since=self._ended_at)
+        self._crashes.overtaken(self._ended_container, math.inf if unseen else NOTICED)
         await self._by_engine(GONE, outside.remove)
         self._removed_at = time.monotonic()
 

@@ -76,6 +76,10 @@ class EngineProxy:
         """Take no more connections, and cut those that are."""
         self._do(self._shut)
 
+    def shut_door(self) -> None:
+        """Take no more connections, and serve those that are, as an engine does that closes."""
+        self._do(self._stop_listening)
+
     def restore(self) -> None:
         """Pass everything on again; a call that has no reply by a rule is cut."""
         self._do(self._forget)
@@ -111,11 +115,14 @@ class EngineProxy:
         # One that was ended before it began to serve has closed nothing itself.
         task.add_done_callback(lambda _: writer.close())
 
-    def _shut(self) -> None:
+    def _stop_listening(self) -> None:
         if self._server is not None:
             self._server.close()
             self._server = None
             self._path.unlink(missing_ok=True)
+
+    def _shut(self) -> None:
+        self._stop_listening()
         for line in self._relay.lines:
             line.close()
 

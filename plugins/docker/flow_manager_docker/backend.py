@@ -220,6 +220,7 @@ class DockerBackend(ContainerBackend, EventMemory, ImagePuller, CodeStore, Resou
         timeout = self._settings.archive_timeout
         folder = CodeFolder.of(await self._inspect(container_id))
         await self._transfer(container_id, lambda c: folder.write(c, archive, timeout))
+        await self._was_open()
 
     async def read_code(self, container_id: str, archive: Path) -> None:
         """See `CodeStore.read_code`.
@@ -230,6 +231,17 @@ class DockerBackend(ContainerBackend, EventMemory, ImagePuller, CodeStore, Resou
         timeout, limit = self._settings.archive_timeout, self._settings.code_limit
         folder = CodeFolder.of(await self._inspect(container_id))
         await self._transfer(container_id, lambda c: folder.read(c, archive, timeout, limit))
+        await self._was_open()
+
+    async def _was_open(self) -> None:
+        """Believe what the engine said of files: one that closes has unmounted its containers.
+
+        It finds no file then, and loses what is written. It takes no new connection by that time.
+
+        Raises:
+            EngineUnavailable: it is closing, or gone.
+        """
+        await self._pulse.ask()
 
     async def usage(self, container_id: str) -> ResourceUsage | None:
         """See `ResourceMeter.usage`; ``None`` for an engine on another host, too."""

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from flow_manager_core.errors import EngineError
+from flow_manager_core.errors import EngineError, EngineUnavailable
 from flow_manager_core.models import Mount
 from flow_manager_docker import DockerBackend
 from flow_manager_docker.code_archive import pack_for_engine, unpack_from_engine
-from plugins.docker.tests.workshop import Workshop
+from plugins.docker.tests.workshop import Workshop, clear
+from tests.support.engine_proxy import EngineProxy
+from tests.support.engine_relay import Fault
 
 pytestmark = [pytest.mark.anyio, pytest.mark.docker]
 
@@ -60,6 +62,25 @@ async def test_code_replaces_the_folder_and_keeps_the_rest(
     assert [sorted(eval(line)) for line in lines] == [["made", "old.py"], ["made", "new.py"]]
     await backend.read_code(made.id, tmp_path / "out.tar")
     assert names(tmp_path / "out.tar") == ["made", "new.py"]
+
+
+async def test_an_engine_that_closes_is_not_believed_about_files(
+    shop: Workshop, proxy: EngineProxy, tmp_path: Path
+) -> None:
+    code = pack(tmp_path / "in.tar", member("kept.py"))
+    async with shop.open() as backend:
+        made = await backend.create(shop.plan("a", code_path="/code", working_dir="/srv/code"))
+        await backend.write_code(made.id, code)
+        await backend.read_code(made.id, tmp_path / "out.tar")
+        # It has unmounted the container already, and finds no folder in it.
+        proxy.rule("GET .*/archive", Fault.FAIL, status=404)
+        proxy.shut_door()
+        with pytest.raises(EngineUnavailable):
+            await backend.read_code(made.id, tmp_path / "none.tar")
+        with pytest.raises(EngineUnavailable):
+            await backend.write_code(made.id, code)
+        proxy.restore()
+        await clear(backend)
 
 
 @pytest.mark.parametrize(("user", "owner"), [(None, "0"), ("7:8", "7"), ("9", "9")])

@@ -27,7 +27,8 @@ class Configuration:
         provider_settings: by qualified name.
         origins: where each setting came from.
         rows: every setting as it may be shown.
-        faults: why it cannot be used; empty where it can.
+        setting_faults: settings that cannot be.
+        choice_faults: choices of providers that are not there.
         notes: what could not be checked, for the log.
     """
 
@@ -36,8 +37,14 @@ class Configuration:
     provider_settings: Mapping[str, Any]
     origins: Mapping[str, str]
     rows: tuple[SettingRow, ...] = ()
-    faults: tuple[Fault, ...] = ()
+    setting_faults: tuple[Fault, ...] = ()
+    choice_faults: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Why no service can start from it; empty where one can."""
+        return (*self.setting_faults, *self.choice_faults)
 
 
 def read_configuration(
@@ -58,14 +65,14 @@ def read_configuration(
         return info.told if info else ""
 
     provider_settings = sources.providers(list(host.all_providers()), absent)
-    picked = pick_named(host, settings)
     return Configuration(
         settings=settings,
         host=host,
         provider_settings=provider_settings,
         origins=sources.origins,
         rows=tuple(_served(row, settings) for row in sources.rows),
-        faults=(*sources.faults, *picked.faults, *token_file_faults(settings)),
+        setting_faults=(*sources.faults, *token_file_faults(settings)),
+        choice_faults=pick_named(host, settings).faults,
         notes=tuple(sources.notes),
     )
 

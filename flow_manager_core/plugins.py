@@ -55,8 +55,10 @@ class PluginInfo:
     @property
     def told(self) -> str:
         """The plugin, its distribution, and what is the matter with it."""
-        why = f" {self.reason}" if self.status is PluginStatus.BLOCKED else f": {self.reason}"
-        return f"the plugin {self.name} ({self.distribution}) is {self.status}{why}"
+        told = (
+            f"{self.status}: {self.reason}" if self.status is PluginStatus.BROKEN else self.reason
+        )
+        return f"the plugin {self.name} ({self.distribution}) is {told}"
 
     def may_offer(self, kind: str, name: str) -> bool:
         """Whether a plugin that is not loaded looks as if it brought this provider."""
@@ -171,7 +173,7 @@ class PluginHost:
     def _load_installed(self, candidate: Candidate) -> None:
         info = PluginInfo(candidate.name, candidate.distribution, candidate.version)
         if {_canonical(info.name), _canonical(info.distribution)} & self._blocked:
-            self._add(info, PluginStatus.BLOCKED, "by the settings")
+            self._add(info, PluginStatus.BLOCKED, "blocked by the settings")
             return
         if candidate.entry is None:
             self._add(info, PluginStatus.BROKEN, candidate.fault)

@@ -31,16 +31,15 @@ def list_plugins(
     """Print the list for the settings that ``serve`` would have, and return the exit code.
 
     Returns:
-        2 if ``serve`` would be refused, with one line a fault on standard error; else 1 if a plugin
-        is broken, else 0.
+        2 if a setting is wrong, or if something that is chosen is not there while a plugin is
+        broken; else 1 if a plugin is broken, else 0. Whatever ``serve`` would be refused for is
+        told on standard error, one line a fault.
     """
     listing = Listing.made(read_configuration(given, environ))
     for line in listing.json_lines() if as_json else listing.lines():
         say(line)
     tell_faults(listing.faults)
-    if listing.faults:
-        return CONFIGURATION_EXIT
-    return BROKEN_EXIT if listing.configuration.host.broken else 0
+    return listing.exit_code
 
 
 @frozen
@@ -60,6 +59,14 @@ class Listing:
     def faults(self) -> set[Fault]:
         """Why ``serve`` would be refused."""
         return {*self.configuration.faults, *self.picked.faults}
+
+    @property
+    def exit_code(self) -> int:
+        """See `list_plugins`."""
+        broken = self.configuration.host.broken
+        if self.configuration.setting_faults or (broken and self.faults):
+            return CONFIGURATION_EXIT
+        return BROKEN_EXIT if broken else 0
 
     def lines(self) -> Iterator[str]:
         """One line a plugin, and one for each thing that it offers."""

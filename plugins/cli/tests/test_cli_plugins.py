@@ -104,7 +104,14 @@ def test_a_blocked_plugin_is_listed_and_not_broken(listed: Any) -> None:
     code, found, _ = listed("--backend", "process", "--block", "flow-manager-docker")
     assert code == 0
     assert found["flow-manager-docker"]["status"] == "blocked"
-    assert found["flow-manager-docker"]["reason"] == "by the settings"
+    assert found["flow-manager-docker"]["reason"] == "blocked by the settings"
+
+
+def test_what_is_chosen_and_not_there_is_told_and_breaks_nothing(listed: Any) -> None:
+    code, found, (line,) = listed("--backend", "process", "--block", "socketio")
+    assert code == 0
+    assert found["flow-manager-socketio"]["status"] == "blocked"
+    assert line.startswith("flow-manager: frontend: the frontend 'socketio' cannot be used")
 
 
 def test_wrong_settings_are_listed_beside_the_plugins(listed: Any) -> None:

@@ -72,6 +72,9 @@ class PluginInfo:
 class PluginHost:
     """All plugins of one manager.
 
+    Plugins are imported in threads of their own: make no host while a module is being imported that
+    a plugin imports, or the two wait for each other until the plugin's time is over.
+
     Args:
         blocked: names of plugins or of their distributions that are not loaded.
         plugins: plugin objects besides the installed ones.

@@ -72,7 +72,7 @@ def _run(
     settings = with_token(configuration.settings)
     with logging_to(settings):
         for note in configuration.notes:
-            get_log("settings").warning("A section was not checked", reason=note)
+            get_log("settings").warning("Something that is set was not used", reason=note)
         configuration = evolve(configuration, settings=settings)
         anyio.run(serve, configuration, say, backend_options=event_loop_options())
 

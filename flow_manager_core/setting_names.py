@@ -56,6 +56,17 @@ class Names:
         }
         return cls(sections, {**unclear, **_unclear_variables(providers, sections)})
 
+    def known_variables(self, providers: Sequence[Provider]) -> set[str]:
+        """Every name in the environment that is read, or refused as unclear."""
+        bare = {name for a in attrs.fields(Settings) for name in a.metadata.get("env", ())}
+        own = {
+            name
+            for provider in providers
+            for field in settings_fields(provider.settings_class)
+            for name in self.variables(provider, field)
+        }
+        return {*_TAKEN, *bare, *own, *self.unclear}
+
     def variables(self, provider: Provider, field: str) -> list[str]:
         """The environment's names of a provider's field."""
         names = [variable(section, field) for section in self.sections[provider.qualified]]

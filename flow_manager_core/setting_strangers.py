@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from flow_manager_core.models import Fault
 from flow_manager_core.providers import Provider
-from flow_manager_core.setting_names import CORE, Names
+from flow_manager_core.setting_names import CORE, PREFIX, Names
 from flow_manager_core.setting_values import settings_fields
 
 #: Says why nobody reads a section: a plugin that may do so is not loaded; empty: there is none.
@@ -64,6 +64,10 @@ class Strangers:
         for name in self.names.unclear:
             if environ.get(name):
                 self._unclear(name, f"environment {name}")
+        # No fault: who started us may use the prefix for something of their own.
+        for name in sorted(environ.keys() - self.names.known_variables(self.providers)):
+            if name.startswith(PREFIX):
+                self.notes.append(f"{name} is in the environment, and no setting reads it")
 
     def _inside(self, given: _Given, fields: Any) -> None:
         if not given.table:

@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
-from attrs import field, frozen, validators
 
 from flow_manager_core import PluginHost, RecoveryProvider, hookimpl
 from flow_manager_core.errors import ConfigurationError
@@ -216,90 +214,6 @@ def test_a_hook_without_its_mark_is_named(hook: str) -> None:
     setattr(module, hook, list)
     host = PluginHost(plugins=[module], installed=False)
     assert info(host, "mine").reason == f"{hook} lacks the mark @hookimpl"
-
-
-class _Plain:
-    size = 1
-
-
-@frozen
-class _NoDefault:
-    size: int
-
-
-@frozen
-class _StrangeType:
-    sizes: dict[str, int] = field(factory=dict)
-    either: int | str = 1
-
-
-@frozen
-class _BadDefault:
-    size: int = field(default=0, validator=validators.gt(0))
-
-
-@frozen
-class _UnknownType:
-    size: Nowhere = 1  # type: ignore[name-defined]  # noqa: F821
-
-
-@pytest.mark.parametrize(
-    ("record", "told"),
-    [
-        (policy(name=7), "its name must be a letter"),
-        (policy(name="a.b"), "its name must be a letter"),
-        (policy(name=""), "its name must be a letter"),
-        (policy(name="a\n"), "its name must be a letter"),
-        (policy(name="auto"), "its name must not be one of auto, off"),
-        (policy(summary="two\nlines"), "its summary must be one line"),
-        (policy(factory="later"), "its factory cannot be called"),
-        (policy(settings_class=_Plain), "must be an attrs class"),
-        (policy(settings_class=_BadDefault(1)), "must be an attrs class"),
-        (policy(settings_class=_NoDefault), "its setting size has no default"),
-        (policy(settings_class=_StrangeType), "its setting sizes is of a type"),
-        (policy(settings_class=_StrangeType), "its setting either is of a type"),
-        (policy(settings_class=_BadDefault), "its settings cannot be their defaults"),
-        (policy(settings_class=_UnknownType), "Nowhere"),
-    ],
-)
-def test_a_record_that_is_not_whole_is_named_with_all_its_faults(record: Any, told: str) -> None:
-    assert told in reason(lambda: [record])
-
-
-def test_a_backend_record_has_more_to_be_right() -> None:
-    record = BackendProvider(name="x", factory=_nothing, rank="high", probe="yes")  # type: ignore[arg-type]
-    module = plugin(lambda: [record], "flow_manager_container_backends")
-    told = info(PluginHost(plugins=[module], installed=False), "mine").reason
-    assert "its rank must be a whole number" in told
-    assert "its probe cannot be called" in told
-
-
-def test_what_a_plugin_does_to_its_records_later_changes_nothing() -> None:
-    offered = [policy()]
-    host = PluginHost(plugins=[plugin(lambda: offered)], installed=False)
-    offered.append(policy(name="later"))
-    object.__setattr__(offered[0], "name", "renamed")
-    assert [p.name for p in info(host, "mine").provides] == ["x"]
-    with pytest.raises(AttributeError):
-        host.infos.append(None)  # type: ignore[attr-defined]
-    with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        host.infos[0].status = PluginStatus.BROKEN  # type: ignore[misc]
-
-
-def test_a_record_of_a_class_that_changes_its_mind_is_taken_as_it_was() -> None:
-    class Fickle(RecoveryProvider):
-        asked = 0
-
-        def __getattribute__(self, name: str) -> Any:
-            if name == "name":
-                Fickle.asked += 1
-                return f"x{Fickle.asked}"
-            return super().__getattribute__(name)
-
-    record = Fickle(name="x", factory=_nothing)
-    Fickle.asked = 0
-    host = PluginHost(plugins=[plugin(lambda: [record])], installed=False)
-    assert {host.choose(RecoveryProvider, "x1").name for _ in range(3)} == {"x1"}
 
 
 def test_a_bundled_plugin_keeps_its_name_against_a_newcomer(install: Any) -> None:

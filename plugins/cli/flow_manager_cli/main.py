@@ -34,8 +34,8 @@ def serve(**options: Any) -> int:
 def plugins(as_json: bool, **options: Any) -> int:
     """List what is installed, chosen, blocked and broken, and why.
 
-    Takes the settings as serve does. Exits with 2 if a setting is wrong or what is chosen is broken,
-    with 1 if anything else is broken.
+    Takes the settings as serve does. Exits with 2 if a setting is wrong or what is chosen is
+    broken, with 1 if anything else is broken.
     """
     return list_plugins(given_settings(**options), os.environ, click.echo, as_json=as_json)
 

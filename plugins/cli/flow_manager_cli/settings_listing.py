@@ -28,10 +28,13 @@ def list_settings(
     if as_json:
         faults = [{"field": fault.field, "message": fault.message} for fault in found.faults]
         settings = [] if found.faults else [_row(row) for row in found.rows]
-        say(json.dumps({"settings": settings, "faults": faults}, indent=2))
+        body = {"settings": settings, "faults": faults, "notes": list(found.notes)}
+        say(json.dumps(body, indent=2))
     elif not found.faults:
         for line in toml_lines(found.rows):
             say(line)
+        for note in found.notes:
+            say(f"# Note: {_one_line(note)}")
     return CONFIGURATION_EXIT if found.faults else 0
 
 

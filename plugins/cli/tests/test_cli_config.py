@@ -146,6 +146,19 @@ def test_serve_refuses_with_the_same_lines(capsys: pytest.CaptureFixture[str]) -
     assert len(expected.splitlines()) == 3
 
 
+def test_a_misspelt_variable_is_noted_in_both_forms(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOW_MANAGER_PROT", SECRET)
+    assert main(["config"]) == 0
+    text = capsys.readouterr().out
+    assert "# Note: FLOW_MANAGER_PROT is in the environment" in text
+    assert main(["config", "--json"]) == 0
+    (note,) = json.loads(capsys.readouterr().out)["notes"]
+    assert "FLOW_MANAGER_PROT" in note
+    assert SECRET not in text + note
+
+
 def test_nothing_is_made(tmp_path: Path, shown: Any) -> None:
     shown("--state-dir", str(tmp_path / "state"), "--socket-dir", str(tmp_path / "sockets"))
     assert list(tmp_path.iterdir()) == []

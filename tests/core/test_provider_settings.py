@@ -300,7 +300,7 @@ def test_the_section_of_a_plugin_that_is_not_loaded_does_not_refuse_the_start(
         configure({"config_file": str(file), "blocked_plugins": "docker"}, {})
 
 
-def test_a_variable_that_nobody_reads_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_that_nobody_reads_is_noted() -> None:
     given = {"FLOW_MANAGER_PROT": "1", "FLOW_MANAGER_BACKOFF_CAP": "1", "FLOW_MANAGER_PORT": "1"}
     found = configure({}, {**given, "CONFIG_FILE": "", "PATH": "/bin"})
     assert found.notes == ("FLOW_MANAGER_PROT is in the environment, and no setting reads it",)

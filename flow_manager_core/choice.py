@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-import anyio
+import attrs
 from attrs import frozen
 
+from flow_manager_core.blame import blamed, guarded
 from flow_manager_core.contracts import ErrorFormat, RecoveryPolicy
 from flow_manager_core.errors import ConfigurationError
 from flow_manager_core.log import get_log
 from flow_manager_core.models import Fault
-from flow_manager_core.plugins import BUNDLED, PluginHost
+from flow_manager_core.picking import BEST_RECOVERY, Picked, best_backend, pick_named
+from flow_manager_core.plugins import PluginHost
 from flow_manager_core.providers import (
     BackendProvider,
     ErrorFormatProvider,
@@ -23,11 +25,6 @@ from flow_manager_core.providers import (
     TransportProvider,
 )
 from flow_manager_core.settings import AUTO, Settings
-
-P = TypeVar("P", bound=Provider)
-
-#: Seconds that a backend may take to say whether it is available.
-PROBE = 5.0
 
 
 @frozen
@@ -45,7 +42,8 @@ class Choice:
     """The choice, to be made when the manager starts.
 
     Args:
-        provider_settings: instances of settings classes, by provider name.
+        provider_settings: instances of settings classes, by provider name; by the qualified one
+            where two kinds have a provider of the same name.
     """
 
     def __init__(
@@ -54,100 +52,99 @@ class Choice:
         settings: Settings,
         provider_settings: Mapping[str, Any],
         *,
-        backend: BackendProvider | None,
-        transport: TransportProvider | None,
-        recovery: RecoveryProvider | None,
-        error_format: ErrorFormatProvider | None,
-        frontends: Sequence[FrontendProvider] | None,
+        backend: BackendProvider | None = None,
+        transport: TransportProvider | None = None,
+        recovery: RecoveryProvider | None = None,
+        error_format: ErrorFormatProvider | None = None,
+        frontends: Sequence[FrontendProvider] | None = None,
     ) -> None:
         self._host = host
         self._settings = settings
         self._provider_settings = provider_settings
-        self._backend = backend
-        self._transport = transport
-        self._recovery = recovery
-        self._error_format = error_format
-        self._frontends = frontends
+        self._given = {
+            "backend": backend,
+            "transport": transport,
+            "recovery": recovery,
+            "error_format": error_format,
+            "frontends": frontends,
+        }
         self._log = get_log("plugins")
 
-    async def make(self) -> Chosen:
+    async def pick(self) -> Picked:
+        """Find the providers, and ask backends whether they are available where none is named."""
+        picked = pick_named(self._host, self._settings, self._given)
+        if self._settings.backend == AUTO and self._given["backend"] is None:
+            backend, unavailable, faults = await best_backend(self._host, self.context)
+            picked = attrs.evolve(
+                picked,
+                backend=backend,
+                unavailable=unavailable,
+                faults=(*picked.faults, *faults),
+            )
+        return picked
+
+    async def make(self, faults: Sequence[Fault] = ()) -> Chosen:
         """Choose.
+
+        Args:
+            faults: what is wrong already, to be told with the rest.
 
         Raises:
             ConfigurationError: with everything that is missing.
         """
-        faults: list[Fault] = []
-        settings = self._settings
-        transport = self._named(TransportProvider, settings.transport, self._transport, faults)
-        recovery = self._named(RecoveryProvider, self._recovery_name(), self._recovery, faults)
-        formats = self._named(
-            ErrorFormatProvider, settings.error_format, self._error_format, faults
-        )
-        frontends = self._frontends
-        if frontends is None:
-            found = [self._named(FrontendProvider, n, None, faults) for n in settings.frontends]
-            frontends = [frontend for frontend in found if frontend is not None]
-        backend = await self._chosen_backend(faults)
-        if not (transport and recovery and formats and backend) or faults:
-            raise ConfigurationError(faults)
+        picked = await self.pick()
+        self._tell(picked)
+        backend, transport = picked.backend, picked.transport
+        recovery, formats = picked.recovery, picked.error_format
+        found = [backend, transport, recovery, formats, *picked.frontends]
+        everything = [*faults, *picked.faults, *self._unfit([p for p in found if p])]
+        if everything or not (backend and transport and recovery and formats):
+            raise ConfigurationError(everything)
         return Chosen(
-            backend=(backend, self.context(backend)),
-            transport=(transport, self.context(transport)),
-            frontends=tuple((f, self.context(f)) for f in frontends),
-            recovery=recovery.factory(self.context(recovery)),
-            error_format=formats.factory(self.context(formats)),
+            backend=(self._guarded(backend), self.context(backend)),
+            transport=(self._guarded(transport), self.context(transport)),
+            frontends=tuple((self._guarded(f), self.context(f)) for f in picked.frontends),
+            recovery=self._made(recovery),
+            error_format=self._made(formats),
         )
 
     def context(self, provider: Provider) -> ProviderContext:
         """What a provider is built from."""
-        own = self._provider_settings.get(provider.name)
+        own = self._own(provider)
         return ProviderContext(
             settings=provider.settings_class() if own is None else own,
             core=self._settings,
             log=get_log(provider.name),
         )
 
-    def _named(self, kind: type[P], name: str, given: P | None, faults: list[Fault]) -> P | None:
-        if given is not None:
-            return given
-        try:
-            return self._host.choose(kind, name)
-        except ConfigurationError as error:
-            faults += error.faults
-            return None
+    def _own(self, provider: Provider) -> Any:
+        given = self._provider_settings
+        return given.get(provider.qualified, given.get(provider.name))
 
-    def _recovery_name(self) -> str:
-        if self._settings.recovery != AUTO or self._recovery is not None:
-            return self._settings.recovery
-        names = {provider.name for provider in self._host.providers(RecoveryProvider)}
-        if "backoff" in names:
-            return "backoff"
-        self._log.warning("No restarts: pip install flow-manager-backoff for automatic recovery")
-        return "none"
-
-    async def _chosen_backend(self, faults: list[Fault]) -> BackendProvider | None:
-        if self._backend is not None or self._settings.backend != AUTO:
-            return self._named(BackendProvider, self._settings.backend, self._backend, faults)
-        candidates = sorted(self._host.providers(BackendProvider), key=lambda p: -p.rank)
-        reasons: list[str] = []
-        for provider in candidates:
-            reason = await self._why_not(provider)
-            if reason is None:
-                return provider
-            self._log.info("Backend not available", backend=provider.name, reason=reason)
-            reasons.append(f"{provider.name}: {reason}")
-        faults.append(Fault("backend", "; ".join(["no backend is available", *reasons])))
-        there = {provider.name for provider in candidates}
-        faults += [
-            self._host.missing(BackendProvider, name)
-            for kind, name in BUNDLED
-            if kind == BackendProvider.kind and name not in there
+    def _unfit(self, providers: Sequence[Provider]) -> list[Fault]:
+        """Name settings that are not of their provider's class."""
+        return [
+            Fault(
+                f"provider_settings.{provider.name}",
+                f"must be of the class {provider.settings_class.__name__},"
+                f" not {type(self._own(provider)).__name__}",
+            )
+            for provider in providers
+            if not isinstance(self._own(provider), (provider.settings_class, type(None)))
         ]
-        return None
 
-    async def _why_not(self, provider: BackendProvider) -> str | None:
-        if provider.probe is None:
-            return None
-        with anyio.move_on_after(PROBE):
-            return await provider.probe(self.context(provider))
-        return f"did not answer within {PROBE:g} s"
+    def _guarded(self, provider: Any) -> Any:
+        origin = self._host.brought_by(provider)
+        return attrs.evolve(provider, factory=guarded(provider, origin, provider.factory))
+
+    def _made(self, provider: RecoveryProvider | ErrorFormatProvider) -> Any:
+        with blamed(provider, self._host.brought_by(provider)):
+            return provider.factory(self.context(provider))
+
+    def _tell(self, picked: Picked) -> None:
+        for name, reason in picked.unavailable.items():
+            self._log.info("Backend not available", backend=name, reason=reason)
+        automatic = self._settings.recovery == AUTO and self._given["recovery"] is None
+        if automatic and picked.recovery and picked.recovery.name != BEST_RECOVERY:
+            why = self._host.missing(RecoveryProvider, BEST_RECOVERY).message
+            self._log.warning("No automatic recovery", reason=why)

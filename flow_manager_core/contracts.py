@@ -183,6 +183,7 @@ class ResourceMeter(ABC):
         """Measure now, within milliseconds; ``None`` when it does not run or cannot be seen."""
 
 
+#: What a transport calls with each connection, in a task of the transport's.
 ConnectionHandler = Callable[[ByteStream], Awaitable[None]]
 
 

@@ -26,7 +26,9 @@ from flow_manager_core.providers import (
 
 PROJECT = "flow_manager"
 
+#: Marks what is specified here.
 hookspec = pluggy.HookspecMarker(PROJECT)
+#: Marks a plugin's function as the hook whose name it has.
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 

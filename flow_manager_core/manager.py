@@ -20,7 +20,7 @@ import anyio
 
 from flow_manager_core.bus import EventBus
 from flow_manager_core.choice import Choice, Chosen
-from flow_manager_core.errors import ConfigurationError, FlowManagerError
+from flow_manager_core.errors import FlowManagerError
 from flow_manager_core.events import Event, now
 from flow_manager_core.execution import Executor
 from flow_manager_core.farewell import stop_flows
@@ -55,7 +55,8 @@ class FlowManager:
         settings: left out: the defaults. Nothing is read from the environment here.
         plugins: plugin objects besides the installed ones.
         host: plugins that are loaded already, instead of the two above.
-        provider_settings: instances of providers' settings classes, by provider name.
+        provider_settings: instances of providers' settings classes, by provider name, or by
+            `Provider.qualified` where two kinds have a provider of the same name.
         backend, transport, recovery, error_format: a provider instead of the settings' choice.
         frontends: providers instead of the settings' choice.
 
@@ -98,9 +99,6 @@ class FlowManager:
         self.addresses: list[str] = []
 
     async def __aenter__(self) -> FlowManager:
-        faults = settings_faults(self.settings)
-        if faults:
-            raise ConfigurationError(faults)
         stack = AsyncExitStack()
         try:
             await self._enter(stack)
@@ -122,7 +120,8 @@ class FlowManager:
         return await _leave(stack, value)
 
     async def _enter(self, stack: AsyncExitStack) -> None:
-        self._chosen = await self._choice.make()
+        self._host.report()
+        self._chosen = await self._choice.make(settings_faults(self.settings))
         self._services = await build_services(
             stack, self.settings, self._chosen, self._bus, self.error_body
         )

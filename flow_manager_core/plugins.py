@@ -1,57 +1,28 @@
-"""The one owner of pluggy: loads, blocks and validates plugins, and chooses providers by name.
+"""All plugins of one manager: which are loaded, blocked or broken, and their providers by name.
 
-A broken plugin is set aside with its cause. It stops the start only when a provider is chosen that
-is not there.
+A broken plugin is set aside whole, with its cause. It stops the start only when a provider is
+chosen that is not there.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
-import inspect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import pluggy
-from attrs import define, field
+from attrs import frozen
 
-from flow_manager_core import builtin, hookspecs
+from flow_manager_core import builtin
 from flow_manager_core.errors import ConfigurationError
-from flow_manager_core.hookspecs import PROJECT
 from flow_manager_core.log import get_log
 from flow_manager_core.models import Fault
-from flow_manager_core.providers import (
-    BackendProvider,
-    ErrorFormatProvider,
-    FrontendProvider,
-    Provider,
-    RecoveryProvider,
-    TransportProvider,
-)
+from flow_manager_core.plugin_discovery import BUNDLED, Candidate, installed_plugins
+from flow_manager_core.plugin_loading import PATIENCE, Loaded, load_plugin
+from flow_manager_core.plugin_records import one_line
+from flow_manager_core.providers import Provider
 
 P = TypeVar("P", bound=Provider)
-
-#: Hook to the class of the records that it returns.
-HOOKS: dict[str, type[Provider]] = {
-    "flow_manager_container_backends": BackendProvider,
-    "flow_manager_transports": TransportProvider,
-    "flow_manager_recovery_policies": RecoveryProvider,
-    "flow_manager_error_formats": ErrorFormatProvider,
-    "flow_manager_frontends": FrontendProvider,
-}
-
-#: The distribution that brings each bundled provider, for the hint when it is missing.
-BUNDLED = {
-    ("backend", "docker"): "flow-manager-docker",
-    ("backend", "process"): "flow-manager-process",
-    ("transport", "unix_socket"): "flow-manager-unix-socket",
-    ("transport", "tcp"): "flow-manager-tcp",
-    ("recovery", "backoff"): "flow-manager-backoff",
-    ("recovery", "intensity"): "flow-manager-intensity",
-    ("error_format", "problem"): "flow-manager-problem",
-    ("frontend", "socketio"): "flow-manager-socketio",
-    ("frontend", "rabbitmq"): "flow-manager-rabbitmq",
-}
 
 
 class PluginStatus(StrEnum):
@@ -62,50 +33,90 @@ class PluginStatus(StrEnum):
     BROKEN = "broken"
 
 
-@define
+@frozen
 class PluginInfo:
-    """One plugin, for people."""
+    """One plugin, for people.
+
+    Args:
+        distribution: what brought it; what an operator uninstalls or upgrades.
+        reason: why it is blocked or broken.
+        provides: what it offers; empty where it is blocked or broken.
+        wanted: kind and name of what a broken plugin would offer, as far as that is known.
+    """
 
     name: str
     distribution: str
     version: str
-    status: PluginStatus
+    status: PluginStatus = PluginStatus.LOADED
     reason: str = ""
-    provides: list[Provider] = field(factory=list)
+    provides: tuple[Provider, ...] = ()
+    wanted: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def told(self) -> str:
+        """The plugin, its distribution, and what is the matter with it."""
+        told = (
+            f"{self.status}: {self.reason}" if self.status is PluginStatus.BROKEN else self.reason
+        )
+        return f"the plugin {self.name} ({self.distribution}) is {told}"
+
+    def may_offer(self, kind: str, name: str) -> bool:
+        """Whether a plugin that is not loaded looks as if it brought this provider."""
+        if self.status is PluginStatus.LOADED:
+            return False
+        names = {_canonical(self.name), _canonical(self.distribution)}
+        bundled = BUNDLED.get((kind, name), "")
+        return (kind, name) in self.wanted or bool(names & {_canonical(name), bundled})
 
 
 class PluginHost:
     """All plugins of one manager.
 
+    Plugins are imported in threads of their own: make no host while a module is being imported that
+    a plugin imports, or the two wait for each other until the plugin's time is over.
+
     Args:
         blocked: names of plugins or of their distributions that are not loaded.
         plugins: plugin objects besides the installed ones.
         installed: whether to load what is installed.
+        patience: seconds for one plugin's import and hooks; one that takes longer is broken.
     """
 
     def __init__(
-        self, blocked: Sequence[str] = (), plugins: Sequence[object] = (), *, installed: bool = True
+        self,
+        blocked: Sequence[str] = (),
+        plugins: Sequence[object] = (),
+        *,
+        installed: bool = True,
+        patience: float = PATIENCE,
     ) -> None:
-        self._manager = pluggy.PluginManager(PROJECT)
-        self._manager.add_hookspecs(hookspecs)
         self._blocked = {_canonical(name) for name in blocked}
-        self._log = get_log("plugins")
-        self.infos: list[PluginInfo] = []
-        version = importlib.metadata.version("flow-manager-core")
-        self._register("core", builtin, PluginInfo("core", "flow-manager-core", version, _LOADED))
-        if installed:
-            self._load_installed()
+        self._patience = patience
+        self._infos: list[PluginInfo] = []
+        core = importlib.metadata.version("flow-manager-core")
+        self._load(PluginInfo("core", "flow-manager-core", core), lambda: builtin)
+        for candidate in installed_plugins() if installed else ():
+            self._load_installed(candidate)
         for number, plugin in enumerate(plugins, start=1):
-            name = getattr(plugin, "__name__", f"plugin-{number}")
-            self._register(name, plugin, PluginInfo(name, "(given in code)", "", _LOADED))
+            self._load_given(number, plugin)
+
+    @property
+    def infos(self) -> tuple[PluginInfo, ...]:
+        """Every plugin, in the order of loading."""
+        return tuple(self._infos)
+
+    @property
+    def broken(self) -> tuple[PluginInfo, ...]:
+        """The plugins that were set aside because something is wrong with them."""
+        return tuple(i for i in self._infos if i.status is PluginStatus.BROKEN)
 
     def providers(self, kind: type[P]) -> list[P]:
         """All providers of one kind, in the order of loading."""
-        return [p for info in self.infos for p in info.provides if isinstance(p, kind)]
+        return [p for p in self.all_providers() if isinstance(p, kind)]
 
     def all_providers(self) -> Iterator[Provider]:
         """All providers of all kinds."""
-        for info in self.infos:
+        for info in self._infos:
             yield from info.provides
 
     def choose(self, kind: type[P], name: str) -> P:
@@ -122,77 +133,75 @@ class PluginHost:
     def missing(self, kind: type[Provider], name: str) -> Fault:
         """Say why a provider is not there, and what brings it."""
         label = kind.kind.replace("_", " ")
-        bundled = BUNDLED.get((kind.kind, name))
-        for info in self.infos:
-            if info.status is not PluginStatus.LOADED and {name, bundled} & {
-                info.name,
-                info.distribution,
-            }:
-                return Fault(
-                    kind.kind,
-                    f"the {label} {name!r} cannot be used: the plugin {info.name}"
-                    f" ({info.distribution}) is {info.status}: {info.reason}",
-                )
+        for info in self._infos:
+            if info.may_offer(kind.kind, name):
+                return Fault(kind.kind, f"the {label} {name!r} cannot be used: {info.told}")
         there = ", ".join(p.name for p in self.providers(kind)) or "none"
-        told = f"there is no {label} named {name!r}; installed: {there}"
-        return Fault(kind.kind, f"{told}; pip install {bundled}" if bundled else told)
+        told = [f"there is no {label} named {name!r}; installed: {there}"]
+        if bundled := BUNDLED.get((kind.kind, name)):
+            told.append(f"pip install {bundled}")
+        # A plugin whose import failed did not get to say what it offers.
+        told += [info.told for info in self.broken if not info.wanted]
+        return Fault(kind.kind, "; ".join(told))
 
-    def _load_installed(self) -> None:
-        seen: dict[str, str] = {}
-        for entry in sorted(_entry_points(), key=lambda e: e.name):
-            distribution = entry.dist.name if entry.dist else "unknown"
-            version = entry.dist.version if entry.dist else ""
-            info = PluginInfo(entry.name, distribution, version, _LOADED)
-            if {_canonical(entry.name), _canonical(distribution)} & self._blocked:
-                self._set_aside(info, PluginStatus.BLOCKED, "blocked by the settings")
-            elif entry.name in seen:
-                clash = f"{seen[entry.name]} has a plugin of the same name"
-                self._set_aside(info, PluginStatus.BROKEN, clash)
-            else:
-                seen[entry.name] = distribution
-                self._load(entry, info)
+    def absent(self, section: str) -> PluginInfo | None:
+        """Find a plugin that is not loaded and may have read this section of the settings."""
+        for info in self._infos:
+            if info.status is PluginStatus.LOADED:
+                continue
+            ours = {key for key, dist in BUNDLED.items() if dist == info.distribution}
+            known = info.wanted or ours
+            names = {n for kind, name in known for n in (name, f"{kind}_{name}")}
+            if not known or section in names:
+                return info
+        return None
 
-    def _load(self, entry: importlib.metadata.EntryPoint, info: PluginInfo) -> None:
-        try:
-            plugin = entry.load()
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # a plugin may do anything
-            self._set_aside(info, PluginStatus.BROKEN, f"cannot be imported: {_told(error)}")
-        else:
-            self._register(entry.name, plugin, info)
+    def brought_by(self, provider: Provider) -> str:
+        """Name the plugin and the distribution that a provider came from."""
+        for info in self._infos:
+            if provider in info.provides:
+                return f"of the plugin {info.name} ({info.distribution})"
+        return "that was given in code"
 
-    def _register(self, name: str, plugin: object, info: PluginInfo) -> None:
-        try:
-            self._manager.register(plugin, name)
-            self._manager.check_pending()
-            found = list(self._collect(plugin))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # a plugin may do anything
-            if self._manager.is_registered(plugin):
-                self._manager.unregister(plugin)
-            self._set_aside(info, PluginStatus.BROKEN, _told(error))
-            return
-        clash = self._clash(found)
-        if clash:
-            self._set_aside(info, PluginStatus.BROKEN, clash)
-            return
-        info.provides = found
-        self.infos.append(info)
-
-    def _collect(self, plugin: object) -> Iterator[Provider]:
-        """Call the plugin's hooks, and take only what the specification promises.
-
-        Each plugin's own implementations are called apart from all others': pluggy would end the
-        whole call at the first one that raises.
-        """
-        for hook, kind in HOOKS.items():
-            caller = self._manager.subset_hook_caller(
-                hook, [p for p in self._manager.get_plugins() if p is not plugin]
+    def report(self) -> None:
+        """Log every broken plugin."""
+        for info in self.broken:
+            get_log("plugins").warning(
+                "A plugin is broken",
+                plugin=info.name,
+                distribution=info.distribution,
+                reason=info.reason,
             )
-            for result in caller():
-                yield from _checked(hook, kind, result)
 
-    def _clash(self, found: Iterable[Provider]) -> str:
-        taken = {(p.kind, p.name): info for info in self.infos for p in info.provides}
-        for provider in found:
+    def _load_installed(self, candidate: Candidate) -> None:
+        info = PluginInfo(candidate.name, candidate.distribution, candidate.version)
+        if {_canonical(info.name), _canonical(info.distribution)} & self._blocked:
+            self._add(info, PluginStatus.BLOCKED, "blocked by the settings")
+            return
+        if candidate.entry is None:
+            self._add(info, PluginStatus.BROKEN, candidate.fault)
+            return
+        for other in self._infos:
+            if other.name == info.name and other.status is not PluginStatus.BLOCKED:
+                clash = f"{other.distribution} has a plugin of the same name; block one of them"
+                self._add(info, PluginStatus.BROKEN, clash)
+                return
+        self._load(info, candidate.entry.load)
+
+    def _load_given(self, number: int, plugin: object) -> None:
+        name = getattr(plugin, "__name__", None)
+        info = PluginInfo(str(name or f"plugin-{number}"), "(given in code)", "")
+        self._load(info, lambda: plugin)
+
+    def _load(self, info: PluginInfo, find: Callable[[], object]) -> None:
+        loaded = load_plugin(info.name, find, self._patience)
+        reason = loaded.reason or self._clash(loaded)
+        status = PluginStatus.BROKEN if reason else PluginStatus.LOADED
+        self._add(info, status, reason, loaded.provides)
+
+    def _clash(self, loaded: Loaded) -> str:
+        taken = {(p.kind, p.name): info for info in self._infos for p in info.provides}
+        for provider in loaded.provides:
             other = taken.get((provider.kind, provider.name))
             if other:
                 return (
@@ -201,41 +210,26 @@ class PluginHost:
                 )
         return ""
 
-    def _set_aside(self, info: PluginInfo, status: PluginStatus, reason: str) -> None:
-        info.status, info.reason = status, reason
-        self.infos.append(info)
-        if status is PluginStatus.BROKEN:
-            self._log.warning(
-                "A plugin is broken",
-                plugin=info.name,
+    def _add(
+        self,
+        info: PluginInfo,
+        status: PluginStatus,
+        reason: str,
+        offered: Sequence[Provider] = (),
+    ) -> None:
+        loaded = status is PluginStatus.LOADED
+        self._infos.append(
+            PluginInfo(
+                name=one_line(info.name),
                 distribution=info.distribution,
+                version=info.version,
+                status=status,
                 reason=reason,
+                provides=tuple(offered) if loaded else (),
+                wanted=frozenset() if loaded else frozenset((p.kind, p.name) for p in offered),
             )
-
-
-_LOADED = PluginStatus.LOADED
-
-
-def _entry_points() -> Iterable[importlib.metadata.EntryPoint]:
-    return importlib.metadata.entry_points(group=PROJECT)
+        )
 
 
 def _canonical(name: str) -> str:
     return name.lower().replace("_", "-")
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
-
-
-def _checked(hook: str, kind: type[Provider], result: Any) -> Iterator[Provider]:
-    if inspect.iscoroutine(result):
-        result.close()
-        raise TypeError(f"{hook} is async; hooks are plain functions")
-    if not isinstance(result, (list, tuple)):
-        raise TypeError(f"{hook} returned {type(result).__name__}, not a list of {kind.__name__}")
-    for provider in result:
-        if not isinstance(provider, kind):
-            found = type(provider).__name__
-            raise TypeError(f"{hook} returned a {found} where a {kind.__name__} belongs")
-        yield provider

@@ -45,16 +45,25 @@ class Provider:
     """What all provider records have.
 
     Args:
-        name: what settings choose it by; unique for its kind.
+        name: what settings choose it by; unique for its kind. A letter, then letters, digits,
+            ``_`` and ``-``, at most 63.
         summary: one line for people.
-        settings_class: an attrs class whose fields all have defaults; read from the section
-            ``[<name>]`` of the file and from ``FLOW_MANAGER_<NAME>_<FIELD>``.
+        settings_class: an attrs class whose fields all have defaults, and types that settings can
+            have (see `setting_values`); read from the section ``[<name>]`` of the file and from
+            ``FLOW_MANAGER_<NAME>_<FIELD>``, or the same with `qualified` for the name. What a
+            value must be is said by the fields' validators. A field with
+            ``metadata={"secret": True}`` is never shown.
     """
 
     kind: ClassVar[str]
     name: str
     summary: str = ""
     settings_class: type = NoSettings
+
+    @property
+    def qualified(self) -> str:
+        """The kind and the name, such as ``transport_tcp``: unique among all providers."""
+        return f"{self.kind}_{self.name}"
 
 
 @frozen(kw_only=True)
@@ -64,7 +73,8 @@ class BackendProvider(Provider):
     Args:
         factory: its context is the backend's life.
         rank: with ``backend = "auto"`` the highest rank that is available is taken.
-        probe: says why it is not available here, ``None`` when it is. May raise nothing.
+        probe: says why it is not available here, ``None`` when it is. One that raises, or
+            takes longer than 5 seconds, counts as not available.
     """
 
     kind: ClassVar[str] = "backend"

@@ -7,54 +7,22 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 import anyio
-from attrs import evolve, frozen
+from attrs import evolve
 
+from flow_manager_core.configuration import Configuration, configure
 from flow_manager_core.errors import ConfigurationError
 from flow_manager_core.log import get_log
 from flow_manager_core.logs import logging_to
 from flow_manager_core.manager import FlowManager
 from flow_manager_core.models import Fault
-from flow_manager_core.plugins import PluginHost
-from flow_manager_core.settings import Settings
-from flow_manager_core.sources import Sources
 from flow_manager_core.tokens import token_path, with_token
 
-DEFAULT_FRONTENDS = ("socketio",)
 CONFIGURATION_EXIT = 2
-
-
-@frozen
-class Configuration:
-    """Everything that a service starts from.
-
-    Args:
-        origins: where each setting came from.
-    """
-
-    settings: Settings
-    host: PluginHost
-    provider_settings: Mapping[str, Any]
-    origins: Mapping[str, str]
-
-
-def configure(command_line: Mapping[str, Any], environ: Mapping[str, str]) -> Configuration:
-    """Read all settings and load the plugins.
-
-    Raises:
-        ConfigurationError: with every fault.
-    """
-    sources = Sources.read(command_line, environ)
-    settings = sources.core()
-    if not settings.frontends:
-        settings = evolve(settings, frontends=DEFAULT_FRONTENDS)
-    host = PluginHost(settings.blocked_plugins)
-    provider_settings = sources.providers(list(host.all_providers()))
-    return Configuration(settings, host, provider_settings, sources.origins)
 
 
 def run(
@@ -73,11 +41,16 @@ def run(
         faults = _faults(error)
         if not faults:
             raise
-        for fault in sorted(faults, key=lambda fault: fault.field):
-            print(f"flow-manager: {fault.field}: {fault.message}", file=sys.stderr)
+        tell_faults(faults)
         return CONFIGURATION_EXIT
     _leave_threads_behind()
     return 0
+
+
+def tell_faults(faults: Iterable[Fault]) -> None:
+    """Print one line for each fault to standard error."""
+    for fault in sorted(set(faults), key=lambda fault: (fault.field, fault.message)):
+        print(f"flow-manager: {fault.field}: {fault.message}", file=sys.stderr)
 
 
 def _leave_threads_behind() -> None:
@@ -98,6 +71,8 @@ def _run(
     configuration = configure(command_line, environ)
     settings = with_token(configuration.settings)
     with logging_to(settings):
+        for note in configuration.notes:
+            get_log("settings").warning("Something that is set was not used", reason=note)
         configuration = evolve(configuration, settings=settings)
         anyio.run(serve, configuration, say, backend_options=event_loop_options())
 

@@ -31,6 +31,17 @@ def with_token(settings: Settings) -> Settings:
     return attrs.evolve(settings, token=_kept(token_path(settings)))
 
 
+def token_file_faults(settings: Settings) -> list[Fault]:
+    """Say why the file that is to hold the token cannot be used; makes nothing."""
+    if settings.no_auth or settings.token or not settings.token_file:
+        return []
+    try:
+        _read(Path(settings.token_file), "token_file")
+    except ConfigurationError as error:
+        return list(error.faults)
+    return []
+
+
 def token_path(settings: Settings) -> Path:
     """Where a made token is kept."""
     return settings.state_dir / "token"

@@ -91,4 +91,5 @@ def scripted(flow: MemoryFlow) -> Awaitable[int | None]:
     return program(flow, *args)
 
 
+#: One image, ``memory``, whose command names the program and its arguments.
 SCRIPTED: dict[str, Program] = {"memory": scripted}

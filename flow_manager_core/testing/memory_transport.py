@@ -27,6 +27,8 @@ from flow_manager_core.models import Attachment, Fault
 from flow_manager_core.providers import ProviderContext, TransportProvider
 from flow_manager_core.testing.memory_stream import memory_pipe
 
+__all__ = ["MemoryNetwork", "MemoryTransport", "memory_transport_provider"]
+
 VARIABLES = ("FLOW_SOCKET", "SOCKET_PATH")
 
 

@@ -9,24 +9,10 @@ from typing import Any
 import click
 
 from flow_manager_cli.demo import run_demo
-from flow_manager_cli.listing import plugin_lines
+from flow_manager_cli.listing import list_plugins
+from flow_manager_cli.options import as_json, choosing, given_settings, serving
+from flow_manager_cli.settings_listing import list_settings
 from flow_manager_core import __version__, service
-from flow_manager_core.plugins import PluginHost, PluginStatus
-
-
-class Assignment(click.ParamType[tuple[str, str]]):
-    """``NAME=VALUE``."""
-
-    name = "NAME=VALUE"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        """Split at the first equals sign."""
-        name, equals, text = str(value).partition("=")
-        if not (name and equals):
-            self.fail(f"{value!r} is not of the form NAME=VALUE", param, ctx)
-        return name, text
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,35 +22,33 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--config", "config_file", metavar="FILE", help="A TOML or JSON file of settings.")
-@click.option("--backend", metavar="NAME", help="docker, process, or auto (default).")
-@click.option("--host", metavar="ADDRESS", help="Where to listen (default 127.0.0.1).")
-@click.option("--port", metavar="PORT", help="TCP port, 0 for any free one (default 8000).")
-@click.option("--no-auth", is_flag=True, default=None, help="Ask for no token; loopback only.")
-@click.option("--socket-dir", metavar="FOLDER", help="Where the channels' sockets stand.")
-@click.option("--state-dir", metavar="FOLDER", help="What the manager keeps between its lives.")
-@click.option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING, ERROR or CRITICAL.")
-@click.option("--log-format", metavar="FORMAT", help="console or json.")
-@click.option("--block", "blocked", multiple=True, metavar="PLUGIN", help="Do not load a plugin.")
-@click.option("--set", "assignments", multiple=True, type=Assignment(), help="Any other setting.")
-def serve(
-    blocked: tuple[str, ...], assignments: tuple[tuple[str, str], ...], **options: Any
-) -> int:
+@serving
+def serve(**options: Any) -> int:
     """Run the service until SIGTERM or Ctrl-C; containers run on."""
-    given = {**options, **dict(assignments)}
-    if blocked:
-        given["blocked_plugins"] = ",".join(blocked)
-    return service.run(given, os.environ, click.echo)
+    return service.run(given_settings(**options), os.environ, click.echo)
 
 
 @cli.command()
-@click.option("--block", "blocked", multiple=True, metavar="PLUGIN", help="Do not load a plugin.")
-def plugins(blocked: tuple[str, ...]) -> int:
-    """List what is installed, what each plugin offers, and what is blocked or broken."""
-    host = PluginHost(blocked)
-    for line in plugin_lines(host):
-        click.echo(line)
-    return 1 if any(info.status is PluginStatus.BROKEN for info in host.infos) else 0
+@choosing
+@as_json
+def plugins(as_json: bool, **options: Any) -> int:
+    """List what is installed, chosen, blocked and broken, and why.
+
+    Takes the settings as serve does. Exits with 2 if a setting is wrong or what is chosen is
+    broken, with 1 if anything else is broken.
+    """
+    return list_plugins(given_settings(**options), os.environ, click.echo, as_json=as_json)
+
+
+@cli.command()
+@serving
+@as_json
+def config(as_json: bool, **options: Any) -> int:
+    """Show every setting, its value and where that came from; secrets are hidden.
+
+    Takes the settings as serve does. Exits with 2 if they are wrong, with one line for each fault.
+    """
+    return list_settings(given_settings(**options), os.environ, click.echo, as_json=as_json)
 
 
 @cli.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen, validators
 
 #: What most images' entry points need to drop to their own user and to serve; a fraction of
 #: Docker's own default list.
@@ -19,7 +19,7 @@ CAPABILITIES = (
 
 @frozen(kw_only=True)
 class DockerSettings:
-    """Section ``[backend.docker]``. Which engine: ``DOCKER_HOST`` and its family, as for Docker.
+    """Section ``[docker]``. Which engine: ``DOCKER_HOST`` and its family, as for Docker.
 
     Args:
         publish_host: the host's address at which ports are published; empty: all of them.
@@ -38,21 +38,24 @@ class DockerSettings:
         start_threads: starts at a time; an engine hardly gains from more than six.
         slow_threads: stops, removals and code transfers at a time.
         pull_threads: pulls at a time.
+
+    Raises:
+        ValueError: a number or size is out of its bounds.
     """
 
     publish_host: str = "127.0.0.1"
     allow_host_network: bool = False
-    pids_limit: int = 512
+    pids_limit: int = field(default=512, validator=validators.ge(0))
     cap_drop: tuple[str, ...] = ("ALL",)
     cap_add: tuple[str, ...] = CAPABILITIES
     no_new_privileges: bool = True
     init: bool = True
-    log_max_size: str = "10m"
-    log_max_file: int = 3
-    code_limit: int = 1024**3
-    archive_timeout: float = 120.0
-    pull_stall_timeout: float = 120.0
-    quick_threads: int = 8
-    start_threads: int = 6
-    slow_threads: int = 12
-    pull_threads: int = 3
+    log_max_size: str = field(default="10m", validator=validators.matches_re(r"[1-9]\d*[bkmg]?"))
+    log_max_file: int = field(default=3, validator=validators.ge(1))
+    code_limit: int = field(default=1024**3, validator=validators.gt(0))
+    archive_timeout: float = field(default=120.0, validator=validators.gt(0))
+    pull_stall_timeout: float = field(default=120.0, validator=validators.gt(0))
+    quick_threads: int = field(default=8, validator=validators.ge(1))
+    start_threads: int = field(default=6, validator=validators.ge(1))
+    slow_threads: int = field(default=12, validator=validators.ge(1))
+    pull_threads: int = field(default=3, validator=validators.ge(1))

@@ -60,8 +60,6 @@ class SocketIOApp:
         abort: Callable[[Address], None] | None = None,
     ) -> None:
         chosen = settings or SocketIOSettings()
-        if chosen.faults():
-            raise ConfigurationError(chosen.faults())
         self._gateway = gateway
         self._log = log or get_log("socketio")
         self._body_limit = chosen.max_message_bytes

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
-
-from flow_manager_core.models import Fault
+from attrs import field, frozen, validators
 
 
 @frozen(kw_only=True)
@@ -22,27 +20,16 @@ class SocketIOSettings:
         connect_timeout: how long a connection may stay without having been let in.
         allowed_hosts: names accepted in a request's ``Host`` besides the loopback ones; ``*`` for
             any. Where none are given, ``Host`` is checked on a loopback bind alone.
+
+    Raises:
+        ValueError: a number is not more than 0.
     """
 
-    ping_interval: float = 25.0
-    ping_timeout: float = 20.0
-    max_message_bytes: int = 2 * 1024 * 1024
-    requests_in_flight: int = 256
-    client_queue: int = 2_000
-    client_queue_bytes: int = 32 * 1024 * 1024
-    connect_timeout: float = 5.0
+    ping_interval: float = field(default=25.0, validator=validators.gt(0))
+    ping_timeout: float = field(default=20.0, validator=validators.gt(0))
+    max_message_bytes: int = field(default=2 * 1024 * 1024, validator=validators.gt(0))
+    requests_in_flight: int = field(default=256, validator=validators.gt(0))
+    client_queue: int = field(default=2_000, validator=validators.gt(0))
+    client_queue_bytes: int = field(default=32 * 1024 * 1024, validator=validators.gt(0))
+    connect_timeout: float = field(default=5.0, validator=validators.gt(0))
     allowed_hosts: tuple[str, ...] = ()
-
-    def faults(self) -> list[Fault]:
-        """Name every number that is not positive."""
-        names = (
-            "ping_interval",
-            "ping_timeout",
-            "max_message_bytes",
-            "requests_in_flight",
-            "client_queue",
-            "client_queue_bytes",
-            "connect_timeout",
-        )
-        wrong = [name for name in names if getattr(self, name) <= 0]
-        return [Fault(f"frontend.socketio.{name}", "must be more than 0") for name in wrong]

@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.support.loop_watch",
     "tests.support.leaks",
     "tests.support.engine",
+    "tests.support.podman",
     "tests.support.workers",
     "tests.support.restartable_engine",
     "tests.node.node_fixture",

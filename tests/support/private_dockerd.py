@@ -75,7 +75,7 @@ def private_dockerd(logs: Path, engine: Callable[[str, int], E]) -> Iterator[E]:
         finally:
             stop(process)
     finally:
-        _unmount(folder)
+        unmount(folder)
         shutil.rmtree(folder)
         if not had_bridge and _has_bridge():
             subprocess.run(["ip", "link", "delete", BRIDGE], check=True)
@@ -146,7 +146,7 @@ def _has_bridge() -> bool:
     return BRIDGE in (name for _, name in socket.if_nameindex())
 
 
-def _unmount(folder: Path) -> None:
+def unmount(folder: Path) -> None:
     """Unmount what a daemon leaves mounted below its folders, the innermost first."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     points = [line.split(" ")[4] for line in lines]

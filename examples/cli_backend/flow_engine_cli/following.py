@@ -11,6 +11,7 @@ import anyio
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from flow_manager_core.errors import EngineUnavailable
 from flow_manager_core.models import EngineEvent, EngineEventKind
 
 #: Bytes of a line: an id and a word.
@@ -27,10 +28,11 @@ KINDS = {
 @asynccontextmanager
 async def follow(command: Sequence[str]) -> AsyncIterator[AsyncIterator[EngineEvent]]:
     """Run the command for as long as the context lasts, and read what it prints."""
-    async with (
-        await anyio.open_process(command, stdin=DEVNULL, stderr=DEVNULL) as process,
-        aclosing(read_events(process)) as events,
-    ):
+    try:
+        process = await anyio.open_process(command, stdin=DEVNULL, stderr=DEVNULL)
+    except OSError as error:
+        raise EngineUnavailable(f"The engine does not answer: {error}") from error
+    async with process, aclosing(read_events(process)) as events:
         try:
             yield events
         finally:

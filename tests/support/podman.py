@@ -17,7 +17,17 @@ import pytest
 
 from tests.support.engine import DockerEngine, missing
 from tests.support.images import debian_tar
-from tests.support.private_dockerd import have_programs, stop, unmount, wait_until_ready
+from tests.support.private_dockerd import (
+    delete_bridge,
+    has_bridge,
+    have_programs,
+    stop,
+    unmount,
+    wait_until_ready,
+)
+
+#: What CNI makes for Podman's own network.
+BRIDGE = "cni-podman0"
 
 #: With the registry, as Podman tells names of images: it makes a short one whole by itself.
 PODMAN_IMAGE = "docker.io/flow-manager-test/python:2"
@@ -106,7 +116,7 @@ def podman_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodmanEn
     if not have_programs("podman", "conmon", "catatonit", "mmdebstrap"):
         missing("Podman needs root, podman, conmon, catatonit and mmdebstrap")
     # Not pytest's own folder: a socket's path holds 107 bytes.
-    folder = Path(tempfile.mkdtemp(prefix="fmp-"))
+    folder, had_bridge = Path(tempfile.mkdtemp(prefix="fmp-")), has_bridge(BRIDGE)
     engine = PodmanEngine(folder, tmp_path_factory.mktemp("podman") / "podman.log")
     try:
         engine.run(
@@ -117,6 +127,8 @@ def podman_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodmanEn
     finally:
         engine.clear()
         shutil.rmtree(folder)
+        if not had_bridge:
+            delete_bridge(BRIDGE)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.support.leaks",
     "tests.support.distributions",
     "tests.support.engine",
+    "tests.support.podman",
     "tests.support.workers",
     "tests.support.restartable_engine",
     "tests.node.node_fixture",

@@ -62,7 +62,7 @@ def private_dockerd(logs: Path, engine: Callable[[str, int], E]) -> Iterator[E]:
         logs: a folder that keeps its log.
         engine: makes the engine from its URL and the daemon's process id.
     """
-    had_bridge = _has_bridge()
+    had_bridge = has_bridge(BRIDGE)
     # Not pytest's own folder: a socket's path holds 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="fmd-"))
     try:
@@ -75,10 +75,10 @@ def private_dockerd(logs: Path, engine: Callable[[str, int], E]) -> Iterator[E]:
         finally:
             stop(process)
     finally:
-        _unmount(folder)
+        unmount(folder)
         shutil.rmtree(folder)
-        if not had_bridge and _has_bridge():
-            subprocess.run(["ip", "link", "delete", BRIDGE], check=True)
+        if not had_bridge:
+            delete_bridge(BRIDGE)
 
 
 def launch(
@@ -142,11 +142,18 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _has_bridge() -> bool:
-    return BRIDGE in (name for _, name in socket.if_nameindex())
+def has_bridge(name: str) -> bool:
+    """Whether this network namespace has it."""
+    return name in (known for _, known in socket.if_nameindex())
 
 
-def _unmount(folder: Path) -> None:
+def delete_bridge(name: str) -> None:
+    """Take it away, if it is there."""
+    if has_bridge(name):
+        subprocess.run(["ip", "link", "delete", name], check=True)
+
+
+def unmount(folder: Path) -> None:
     """Unmount what a daemon leaves mounted below its folders, the innermost first."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     points = [line.split(" ")[4] for line in lines]

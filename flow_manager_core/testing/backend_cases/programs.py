@@ -55,7 +55,7 @@ else:
     open(mark, "x").close()
     print("new")
 """
-SHOWS = "import sys; print(open(sys.argv[1]).read(), end='')"
+SHOWS = "import sys; print(open(sys.argv[1]).read())"
 
 
 class BackendPrograms:

@@ -185,7 +185,8 @@ class DockerBackend(ContainerBackend, EventMemory, ImagePuller, CodeStore, Resou
         path = f"/containers/{quote(container_id, safe='')}/logs"
 
         def read(client: EngineClient) -> builtins.list[LogLine]:
-            with client.open("GET", path, params=log_parameters(wanted, since)) as stream:
+            query = log_parameters(wanted, since, client.dialect)
+            with client.open("GET", path, params=query) as stream:
                 return read_lines(stream.chunks(), wanted)
 
         return await self._calls.quick(read, Subject(container_id=container_id))

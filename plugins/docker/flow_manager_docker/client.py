@@ -18,6 +18,7 @@ from docker.errors import DockerException, create_api_error_from_http_exception
 from docker.transport import UnixHTTPAdapter
 from docker.utils import kwargs_from_env
 
+from flow_manager_docker.dialects import DOCKER, dialect_of
 from flow_manager_docker.socket_adapter import SocketAdapter
 
 #: What the kernel says of a socket's peer: process, user and group; see unix(7).
@@ -31,7 +32,8 @@ class UnusableHost(DockerException):  # type: ignore[misc]  # the SDK has no typ
 class EngineClient:
     """A client of the engine that ``DOCKER_HOST`` names; asks its API version when made.
 
-    `api` is the SDK's own; `local` tells whether the engine is on this host.
+    `api` is the SDK's own; `local` tells whether the engine is on this host; `dialect` is the
+    engine's, if it was asked.
 
     Args:
         timeout: seconds that each read or write of its sockets may take.
@@ -47,10 +49,12 @@ class EngineClient:
         self._connections = connections
         self.api = self._sdk(MINIMUM_DOCKER_API_VERSION)
         self._prefix = ""
+        self.dialect = DOCKER
         if ask_version:
             # The SDK asks through an adapter of its own, so this client asks itself.
-            with self.api as first:
-                version = first.version(api_version=False)["ApiVersion"]
+            with self.api, self.open("GET", "/_ping") as told:
+                version = told.headers.get("Api-Version", MINIMUM_DOCKER_API_VERSION)
+                self.dialect = dialect_of(told.headers)
             self.api = self._sdk(version)
             self._prefix = f"/v{version}"
         self.local = isinstance(self.api.get_adapter(self.api.base_url), SocketAdapter)
@@ -131,6 +135,11 @@ class EngineStream:
     def json(self) -> Any:
         """Read the whole body as one JSON value."""
         return self._response.json()
+
+    def drain(self) -> None:
+        """Read the body to its end, so that the connection can be used again."""
+        for _ in self.chunks():
+            pass
 
     def wait_forever(self) -> None:
         """Take away the limit on the time between two reads."""

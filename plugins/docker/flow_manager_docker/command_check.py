@@ -20,6 +20,7 @@ from docker.errors import APIError, NotFound
 from flow_manager_core.errors import EngineError
 from flow_manager_core.models import Container, ContainerState
 from flow_manager_docker.client import EngineClient
+from flow_manager_docker.dialects import program_of
 from flow_manager_docker.errors_map import START_HINT
 
 #: What the engine gives a container whose image names no PATH.
@@ -76,12 +77,12 @@ def missing_program(client: EngineClient, found: Mapping[str, Any]) -> str | Non
         there = any(_executable(client, found["Id"], path) for path in candidates(found))
     except APIError:  # the start itself will say what is wrong with the container
         return None
-    return None if there else str(found["Path"])
+    return None if there else program_of(found)
 
 
 def candidates(found: Mapping[str, Any]) -> Iterator[str]:
     """Where the program may be, in the order of the search."""
-    name, config = found["Path"], found["Config"]
+    name, config = program_of(found), found["Config"]
     if "/" in name:
         yield posixpath.join(config["WorkingDir"] or "/", name)
         return

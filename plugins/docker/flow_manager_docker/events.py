@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from flow_manager_core.models import EngineEvent, EngineEventKind
-from flow_manager_docker.labels import own_filter
+from flow_manager_docker.dialects import PODMAN_NO_STREAM, Dialect
+from flow_manager_docker.labels import instance_filter
 
 KINDS = {
     "start": EngineEventKind.STARTED,
@@ -17,6 +18,7 @@ KINDS = {
     "stop": EngineEventKind.STOPPED,
     "oom": EngineEventKind.OUT_OF_MEMORY,
     "destroy": EngineEventKind.REMOVED,
+    "remove": EngineEventKind.REMOVED,  # Podman's word
     "pause": EngineEventKind.CHANGED,
     "unpause": EngineEventKind.CHANGED,
     "rename": EngineEventKind.CHANGED,
@@ -52,18 +54,20 @@ def event_parameters(instance: str, since: str) -> dict[str, str]:
     return {"filters": _filters(instance), "since": _stamp(since)}
 
 
-def memory_parameters(instance: str, until: str) -> dict[str, str]:
+def memory_parameters(instance: str, until: str, dialect: Dialect) -> dict[str, str]:
     """The query of ``GET /events`` for what the engine remembers.
 
     Args:
         instance: whose containers.
-        until: the engine's own clock: the answer ends at once only when this lies behind it.
+        until: the engine's own clock: Docker's answer ends at once only when this lies behind it.
+        dialect: the engine's.
     """
-    return {"filters": _filters(instance), "since": "0", "until": _stamp(until)}
+    end = {"until": _stamp(until)} if dialect.daemon else PODMAN_NO_STREAM
+    return {"filters": _filters(instance), "since": "0", **end}
 
 
 def _filters(instance: str) -> str:
-    return json.dumps({"type": ["container"], "label": own_filter(instance)})
+    return json.dumps({"type": ["container"], "label": instance_filter(instance)})
 
 
 def _stamp(text: str) -> str:

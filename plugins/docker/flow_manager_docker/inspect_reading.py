@@ -13,6 +13,7 @@ from flow_manager_core.models import (
     ListedContainer,
     PortMapping,
 )
+from flow_manager_docker.dialects import docker_state
 
 #: Go's zero time: it stands for "never".
 ZERO_YEAR = 1
@@ -21,7 +22,7 @@ ZERO_YEAR = 1
 def read_container(found: Mapping[str, Any]) -> Container:
     """Read the answer of ``GET /containers/{id}/json``."""
     state, config = found["State"], found["Config"]
-    what = ContainerState(state["Status"])
+    what = ContainerState(docker_state(state["Status"]))
     return Container(
         id=found["Id"],
         name=found["Name"].removeprefix("/"),
@@ -42,7 +43,8 @@ def read_container(found: Mapping[str, Any]) -> Container:
 def read_listed(found: Mapping[str, Any]) -> ListedContainer:
     """Read one entry of ``GET /containers/json``."""
     name = found["Names"][0] if found["Names"] else ""
-    return ListedContainer(found["Id"], name.removeprefix("/"), ContainerState(found["State"]))
+    state = ContainerState(docker_state(found["State"]))
+    return ListedContainer(found["Id"], name.removeprefix("/"), state)
 
 
 def read_time(text: str) -> datetime | None:

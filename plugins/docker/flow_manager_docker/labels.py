@@ -9,6 +9,11 @@ INSTANCE = "flow-manager.instance"
 CODE_DIR = "flow-manager.code-dir"
 
 
+def instance_filter(instance: str) -> list[str]:
+    """The ``label`` filter of events: of several labels, Podman takes any and not all."""
+    return [f"{INSTANCE}={instance}"]
+
+
 def own_filter(instance: str) -> list[str]:
     """The engine's ``label`` filter that leaves one instance's containers alone."""
     return [f"{MANAGED}=true", f"{INSTANCE}={instance}"]

@@ -10,6 +10,7 @@ from typing import Literal
 from attrs import define, field, frozen
 
 from flow_manager_core.models import LogLine
+from flow_manager_docker.dialects import Dialect
 
 #: One byte for the stream, three unused, four for the length:
 #: "Stream format" of ``POST /containers/{id}/attach`` in the Engine API's reference.
@@ -107,9 +108,10 @@ def read_lines(chunks: Iterable[bytes], tail: int) -> list[LogLine]:
     return collector.lines(tail)
 
 
-def log_parameters(tail: int, since: datetime | None) -> dict[str, str]:
+def log_parameters(tail: int, since: datetime | None, dialect: Dialect) -> dict[str, str]:
     """The query of ``GET /containers/{id}/logs``."""
-    query = {"stdout": "1", "stderr": "1", "timestamps": "1", "tail": str(tail + SPARE)}
+    wanted = str(tail + SPARE) if dialect.tails else "all"
+    query = {"stdout": "1", "stderr": "1", "timestamps": "1", "tail": wanted}
     if since is not None:
         query["since"] = f"{since.timestamp():.6f}"
     return query

@@ -15,6 +15,7 @@ from attrs import frozen
 from flow_manager_core.models import EngineInfo
 from flow_manager_docker.calls import MARGIN, Threads, within
 from flow_manager_docker.client import EngineClient
+from flow_manager_docker.dialects import dialect_of
 from flow_manager_docker.errors_map import Subject
 
 #: Seconds that an engine gets to answer: a present one takes milliseconds, a frozen one is to be
@@ -69,21 +70,22 @@ class Pulse:
 
     def _ask(self) -> EngineInfo:
         with EngineClient(self._seconds + MARGIN, ask_version=False) as client:
-            query = {"filters": json.dumps(BRIDGE)}
-            with client.open("GET", "/networks", params=query) as stream:
+            with client.open("GET", "/_ping") as stream:
                 peer = stream.peer() if client.local else None
-                api, networks = stream.headers.get("Api-Version", ""), stream.json()
-            created = next((n["Created"] for n in networks if n["Name"] == "bridge"), "")
+                make, api = dialect_of(stream.headers), stream.headers.get("Api-Version", "")
+                stream.drain()
+            created = bridge_age(client) if make.daemon else ""
             boot = boot_id() if client.local else ""
-            life = " ".join(part for part in (boot, process_name(peer), created) if part)
+            process = process_name(peer) if make.daemon else ""
+            life = " ".join(part for part in (boot, process, created) if part)
             info = self._info(client, life)
         return EngineInfo(
-            name="docker",
+            name=make.name,
             version=info.get("ServerVersion", ""),
             details={"ApiVersion": api} | {k: info[v] for k, v in DETAILS.items() if v in info},
             life=life,
             since=datetime.fromisoformat(created) if created else None,
-            keeps_flows=bool(info.get("LiveRestoreEnabled", False)),
+            keeps_flows=not make.daemon or bool(info.get("LiveRestoreEnabled", False)),
         )
 
     def _info(self, client: EngineClient, life: str) -> Mapping[str, Any]:
@@ -97,6 +99,12 @@ class Pulse:
         with self._lock:
             self._known = fresh
         return fresh.info
+
+
+def bridge_age(client: EngineClient) -> str:
+    """Say when the engine made its own bridge; empty when it has none. Blocking."""
+    with client.open("GET", "/networks", params={"filters": json.dumps(BRIDGE)}) as stream:
+        return next((str(n["Created"]) for n in stream.json() if n["Name"] == "bridge"), "")
 
 
 def process_name(pid: int | None) -> str:

@@ -9,7 +9,7 @@ from flow_manager_docker.events import memory_parameters, read_event
 
 def recall(client: EngineClient, instance: str) -> list[EngineEvent]:
     """Read the engine's memory, oldest first."""
-    query = memory_parameters(instance, client.api.info()["SystemTime"])
+    query = memory_parameters(instance, client.api.info()["SystemTime"], client.dialect)
     with client.open("GET", "/events", params=query) as stream:
         found = [read_event(told) for told in stream.objects()]
     return [event for event in found if event is not None]

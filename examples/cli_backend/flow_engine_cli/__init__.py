@@ -1,0 +1,1 @@
+"""A third-party plugin of Flow Manager: a backend that drives an engine's command line."""

@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.support.leaks",
     "tests.support.engine",
     "tests.support.workers",
+    "tests.support.rabbitmq",
     "tests.support.restartable_engine",
     "tests.node.node_fixture",
 ]

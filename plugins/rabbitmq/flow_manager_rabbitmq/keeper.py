@@ -117,7 +117,7 @@ class Keeper:
         if line.unreadable:
             once_more = self._care is Care.ONE_BY_ONE
             self._care = Care.DISCARD if once_more else Care.ONE_BY_ONE
-        if anyio.current_time() - begun > _STEADY:
+        if line.unreadable or anyio.current_time() - begun > _STEADY:
             self._delay = self._settings.reconnect_delay
         self._away(line.reason)
 

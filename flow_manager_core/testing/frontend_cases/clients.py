@@ -52,7 +52,10 @@ class FrontendClient(Protocol):
         """
 
 
-def unusual_format(error: FlowManagerError, at: datetime) -> Mapping[str, Any]:
+def unusual_format(
+    error: FlowManagerError,
+    at: datetime,  # noqa: ARG001 - the contract passes it
+) -> Mapping[str, Any]:
     """An error format that no frontend can have built in; it holds no time."""
     return {"oops": error.error_type, "told": error.message, "about": dict(error.details)}
 

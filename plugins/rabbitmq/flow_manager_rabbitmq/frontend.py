@@ -46,6 +46,7 @@ async def serve(context: ProviderContext, gateway: Gateway) -> AsyncIterator[Fro
         try:
             await group.start(relay.run)
             await group.start(keeper.run)
+            relay.begin()
             context.log.info("Listening", broker=places.shown, queue=places.queue)
             yield RabbitMQFrontend([f"{places.shown} (queue {places.queue})"])
         except Exception as error:  # noqa: BLE001 - carried past the task group's wrapping

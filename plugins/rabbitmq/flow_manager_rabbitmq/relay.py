@@ -48,6 +48,11 @@ class Relay:
         self._dropped = 0
         self._window = anyio.CapacityLimiter(_UNCONFIRMED)
         self._settled = anyio.Event()
+        self._begun = anyio.Event()
+
+    def begin(self) -> None:
+        """Tell what was heard so far: the first line is there, or it is known that there is none."""
+        self._begun.set()
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Relay until the bus closes; after a loss on the bus, tell of it and go on."""
@@ -59,6 +64,7 @@ class Relay:
                     news = self._gateway.news() if first else ()
                     task_status.started()
                     task_status, first = anyio.TASK_STATUS_IGNORED, False
+                    await self._begun.wait()
                     for event in news:
                         await self._tell(event)
                     async for event in events:

@@ -1,7 +1,7 @@
 """A pytest plugin: a RabbitMQ of the test run's own, on loopback, with a password.
 
-It needs Debian's package rabbitmq-server, or what has the same programs; without them the tests
-that ask for it are skipped, or, with CI set, fail. It keeps nothing outside of its own folder: its
+It needs Debian's packages rabbitmq-server and openssl; without them the tests that ask for it are
+skipped, or, with CI set, fail. It keeps nothing outside of its own folder: its
 data, its log and Erlang's cookie are there, and the port mapper that Erlang's nodes want runs as a
 child of ours, on a port of its own.
 """
@@ -36,6 +36,10 @@ SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
 CONFIG = """
 listeners.tcp.1 = 127.0.0.1:{port}
+listeners.ssl.1 = 127.0.0.1:{tls_port}
+ssl_options.cacertfile = {certificate}
+ssl_options.certfile = {certificate}
+ssl_options.keyfile = {key}
 default_user = {user}
 default_pass = {password}
 loopback_users = none
@@ -50,12 +54,23 @@ class RabbitMQ:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port, self.tls_port = free_port(), free_port()
         self.password = f"pass-{secrets.token_hex(8)}"
         self._mapper_port, self._node_port = free_port(), free_port()
         self._mapper: subprocess.Popen[bytes] | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        config = CONFIG.format(port=self.port, user=USER, password=self.password)
+        #: What a client must trust to speak TLS with it.
+        self.certificate = folder / "certificate.pem"
+        key = folder / "key.pem"
+        _sign(self.certificate, key)
+        config = CONFIG.format(
+            port=self.port,
+            tls_port=self.tls_port,
+            certificate=self.certificate,
+            key=key,
+            user=USER,
+            password=self.password,
+        )
         (folder / "rabbitmq.conf").write_text(config)
         (folder / "plugins").write_text("[].\n")
         (folder / "env.conf").write_text("")
@@ -64,6 +79,11 @@ class RabbitMQ:
     def url(self) -> str:
         """As AMQP clients write it, with the password."""
         return f"amqp://{USER}:{self.password}@127.0.0.1:{self.port}/"
+
+    @property
+    def tls_url(self) -> str:
+        """The same over TLS; its certificate is for the name localhost."""
+        return f"amqps://{USER}:{self.password}@localhost:{self.tls_port}/"
 
     def environ(self) -> dict[str, str]:
         """What makes it keep to its folder and to loopback."""
@@ -127,6 +147,12 @@ class RabbitMQ:
         _kill_group(self._process)
         self._process = None
 
+    def ensure(self) -> None:
+        """Have it run, whatever became of it."""
+        if self._process is None:
+            self.start()
+        self.thaw()
+
     def freeze(self) -> None:
         """Stop every process of it."""
         assert self._process
@@ -144,6 +170,19 @@ class RabbitMQ:
                 _kill_group(process)
 
 
+def _sign(certificate: Path, key: Path) -> None:
+    """Make a certificate for localhost that vouches for itself."""
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-keyout", str(key), "-out", str(certificate), "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+
+
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
     # Erlang's own helpers are in the group, or below a process of it.
     family = psutil.Process(process.pid).children(recursive=True)
@@ -159,8 +198,10 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 @pytest.fixture(scope="session")
 def rabbitmq() -> Iterator[RabbitMQ]:
     """A broker of this test run; who kills it starts it again."""
-    if not (Path(SERVER).exists() and shutil.which("epmd") and shutil.which("erl")):
-        missing("there is no RabbitMQ (Debian's package rabbitmq-server)")
+    if not (Path(SERVER).exists() and all(map(shutil.which, ("epmd", "erl", "openssl")))):
+        missing(
+            "there is no RabbitMQ, or no openssl (Debian's packages rabbitmq-server and openssl)"
+        )
     folder = Path(tempfile.mkdtemp(prefix="fmr-"))
     broker = RabbitMQ(folder)
     try:

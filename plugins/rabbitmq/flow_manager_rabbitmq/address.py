@@ -41,3 +41,7 @@ class Places:
     def shown(self) -> str:
         """The broker's URL without user, password and parameters."""
         return str(self.url.with_user(None).with_query(None))
+
+    def told(self) -> str:
+        """Where clients find us, for people to read."""
+        return f"{self.shown} (queue {self.queue})"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 
 import anyio
+from anyio.abc import TaskGroup
 
 from flow_manager_core.contracts import Frontend, Gateway
 from flow_manager_core.errors import ConfigurationError
@@ -18,7 +18,6 @@ from flow_manager_rabbitmq.desk import Desk
 from flow_manager_rabbitmq.keeper import Keeper
 from flow_manager_rabbitmq.line import Line
 from flow_manager_rabbitmq.relay import Relay
-from flow_manager_rabbitmq.settings import RabbitMQSettings
 
 
 class RabbitMQFrontend(Frontend):
@@ -36,37 +35,48 @@ async def serve(context: ProviderContext, gateway: Gateway) -> AsyncIterator[Fro
         ConfigurationError: the broker refuses us, or the event loop is not asyncio's.
     """
     require_asyncio()
-    settings: RabbitMQSettings = context.settings
-    places = Places.of(settings, context.core.instance)
     failure: Exception | None = None
     async with anyio.create_task_group() as group:
-        desk = Desk(gateway, settings, places.queue, group, context.log)
-        relay = Relay(gateway, group, desk.stop, context.log)
-        keeper = Keeper(places, settings, context.log, partial(_take_up, relay, desk))
+        parts = _Parts(context, gateway, group)
         try:
-            await group.start(relay.run)
-            await group.start(keeper.run)
-            relay.begin()
-            context.log.info("Listening", broker=places.shown, queue=places.queue)
-            yield RabbitMQFrontend([f"{places.shown} (queue {places.queue})"])
+            await parts.open()
+            yield RabbitMQFrontend([parts.places.told()])
         except Exception as error:  # noqa: BLE001 - carried past the task group's wrapping
             failure = error
         finally:
-            await _close(desk, relay)
+            with anyio.CancelScope(shield=True):
+                await parts.close()
             group.cancel_scope.cancel()
     if failure is not None:
         raise failure
 
 
-async def _take_up(relay: Relay, desk: Desk, line: Line, prefetch: int) -> None:
-    await relay.take_up(line)
-    await desk.take_up(line, prefetch)
+class _Parts:
+    """What the frontend is made of, in the order in which it begins and ends."""
 
+    def __init__(self, context: ProviderContext, gateway: Gateway, group: TaskGroup) -> None:
+        settings, log = context.settings, context.log
+        self.places = places = Places.of(settings, context.core.instance)
+        self._group = group
+        self._log = log
+        self._desk = Desk(gateway, settings, places.queue, group, log)
+        self._relay = Relay(gateway, group, self._desk.stop, log)
+        self._keeper = Keeper(places, settings, log, self._take_up)
 
-async def _close(desk: Desk, relay: Relay) -> None:
-    with anyio.CancelScope(shield=True):
-        await desk.close()
-        await relay.close()
+    async def open(self) -> None:
+        # Events are heard before the first command can cause any, and told once there is a line.
+        await self._group.start(self._relay.run)
+        await self._group.start(self._keeper.run)
+        self._relay.begin()
+        self._log.info("Listening", broker=self.places.shown, queue=self.places.queue)
+
+    async def _take_up(self, line: Line, prefetch: int) -> None:
+        await self._relay.take_up(line)
+        await self._desk.take_up(line, prefetch)
+
+    async def close(self) -> None:
+        await self._desk.close()
+        await self._relay.close()
 
 
 def require_asyncio() -> None:

@@ -51,7 +51,7 @@ class Relay:
         self._begun = anyio.Event()
 
     def begin(self) -> None:
-        """Tell what was heard so far: the first line is there, or it is known that there is none."""
+        """Tell what was heard so far: the first line is there, or known not to be."""
         self._begun.set()
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:

@@ -36,7 +36,7 @@ Manage = Callable[..., AbstractAsyncContextManager[FlowManager]]
 
 @pytest.fixture
 def managing(rabbitmq: RabbitMQ, instance: str, tmp_path: Path) -> Manage:
-    """Start a manager; the frontend's settings by name, more frontends and the core's by keyword."""
+    """Start a manager with settings of the frontend's; the manager's own are in ``core``."""
 
     @asynccontextmanager
     async def start(

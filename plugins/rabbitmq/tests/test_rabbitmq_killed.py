@@ -21,6 +21,7 @@ pytestmark = pytest.mark.anyio
 STUBBORN = (
     "import signal; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); signal.pause()"
 )
+CREATE = {"image": "python", "command": ["-c", STUBBORN], "start": True, "stop_timeout": 0.5}
 FAILPOINTS = Path(__file__).parents[3] / "tests" / "e2e" / "failpoint_service.py"
 
 
@@ -81,12 +82,11 @@ async def client(
 async def test_a_create_in_flight_makes_one_container_and_is_answered_once(
     service: DyingService, client: AmqpClient
 ) -> None:
-    create = {"image": "python", "command": ["-c", STUBBORN], "start": True}
     service.arm(0)
-    await client.request("create_container", create)
+    await client.request("create_container", CREATE)
     step = service.steps().index("backend.create") + 1
     service.arm(step)
-    body = json.dumps(create).encode()
+    body = json.dumps(CREATE).encode()
     await client.send(
         "create_container",
         body,
@@ -108,8 +108,7 @@ async def test_a_create_in_flight_makes_one_container_and_is_answered_once(
 async def test_a_stop_in_flight_is_answered_by_the_next_life(
     service: DyingService, client: AmqpClient
 ) -> None:
-    create = {"image": "python", "command": ["-c", STUBBORN], "start": True}
-    _, made = await client.request("create_container", create)
+    _, made = await client.request("create_container", CREATE)
     about = {"container_id": made["container_id"]}
     await ready(client, about)
     stop: dict[str, Any] = {"reply_to": client.answers.name, "correlation_id": "stop"}

@@ -15,6 +15,7 @@ import anyio
 import pytest
 import socketio
 
+from flow_manager_core.service import greeting
 from flow_manager_socketio import plugin as socketio_plugin
 from plugins.rabbitmq.tests.amqp_client import amqp_client
 
@@ -217,6 +218,16 @@ async def test_socketio_clients_hear_the_same_events_at_the_same_time(
         await client.until(same)
         await sio.shutdown()
         await asyncio.sleep(0.02)
+
+
+async def test_the_line_to_copy_into_a_client_names_the_web_address(managing: Any) -> None:
+    beside = tuple(socketio_plugin.flow_manager_frontends())
+    for frontends, count in ((beside, 1), ((), 0)):
+        async with managing(beside=frontends) as manager:
+            lines = greeting(manager, {"token": "default"})
+            assert len([line for line in lines if line.startswith("Listening on amqp://")]) == 1
+            assert len([line for line in lines if line.startswith('Connect: io("http://')]) == count
+            assert len([line for line in lines if line.startswith("Connect:")]) == count
 
 
 async def test_the_readmes_client_does_what_it_says(

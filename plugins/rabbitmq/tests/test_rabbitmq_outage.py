@@ -6,12 +6,15 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from anyio import to_thread
+from anyio.abc import TaskStatus
 
+from flow_manager_core import FlowManager
 from flow_manager_core.testing.memory_backend import SCRIPTED, MemoryEngine
 from plugins.rabbitmq.tests.amqp_client import amqp_client
 from tests.support.rabbitmq import RabbitMQ
@@ -19,7 +22,13 @@ from tests.support.registry import free_port
 
 pytestmark = pytest.mark.anyio
 
-STUBBORN = {"image": "memory", "name": "one", "command": ["stubborn"], "start": True}
+STUBBORN = {
+    "image": "memory",
+    "name": "one",
+    "command": ["stubborn"],
+    "start": True,
+    "stop_timeout": 0.2,
+}
 
 
 @pytest.fixture
@@ -44,7 +53,7 @@ async def test_the_manager_outlives_the_broker_and_tells_what_was_lost(
             durable = await client.channel.declare_queue(f"{instance}.heard", durable=True)
             await durable.bind(f"flow-manager.{instance}.events", "event.#")
             await client.request("list_containers", {})
-            broker.kill()
+            await to_thread.run_sync(broker.kill)
         await until_logged(caplog, "RabbitMQ is away")
         told = await events_of(manager, lambda: manager.execute("create_container", STUBBORN))
         await to_thread.run_sync(broker.start)
@@ -69,10 +78,9 @@ async def test_a_broker_that_is_away_at_the_start_is_waited_for(
     managing: Any, instance: str, caplog: pytest.LogCaptureFixture, broker: RabbitMQ
 ) -> None:
     caplog.set_level(logging.INFO)
-    broker.kill()
+    await to_thread.run_sync(broker.kill)
     async with managing() as manager:
         assert (await manager.execute("list_containers", {}))["count"] == 0
-        await anyio.sleep(0)
         await to_thread.run_sync(broker.start)
         await until_logged(caplog, "RabbitMQ is there again")
         async with amqp_client(broker.url, instance) as client:
@@ -129,7 +137,7 @@ async def test_a_command_under_way_while_the_broker_restarts_is_carried_out_once
             with anyio.fail_after(10):
                 while box.run is None or not box.run.flow.catch_terminate().is_set():
                     await anyio.sleep(0.005)
-            broker.kill()
+            await to_thread.run_sync(broker.kill)
         await until_logged(caplog, "RabbitMQ is away")
         engine.kill(box, 9)
         with anyio.fail_after(10):
@@ -160,23 +168,28 @@ async def test_a_second_manager_of_the_instance_waits_until_the_first_is_gone(
     managing: Any,
     instance: str,
     caplog: pytest.LogCaptureFixture,
-    tmp_path: Any,
+    tmp_path: Path,
 ) -> None:
     caplog.set_level(logging.INFO)
-    other = managing(core={"state_dir": tmp_path / "other"})
-    async with amqp_client(rabbitmq.url, instance) as client:
-        async with managing() as first:
-            await first.execute("create_container", {"image": "memory", "name": "one"})
-            second = await other.__aenter__()
-            for _ in range(5):
-                assert (await client.request("list_containers", {}))[1]["count"] == 1
-            assert caplog.text.count("RabbitMQ is away") == 1
-        try:
-            await until_logged(caplog, "RabbitMQ is there again")
-            assert (await client.request("list_containers", {}))[1]["count"] == 0
-            assert (await second.execute("list_containers", {}))["count"] == 0
-        finally:
-            await other.__aexit__(None, None, None)
+    done = anyio.Event()
+
+    async def live(folder: str, *, task_status: TaskStatus[FlowManager]) -> None:
+        async with managing(core={"state_dir": tmp_path / folder}) as manager:
+            task_status.started(manager)
+            await done.wait()
+
+    async with amqp_client(rabbitmq.url, instance) as client, anyio.create_task_group() as group:
+        first = await group.start(live, "first")
+        ending, done = done, anyio.Event()
+        await first.execute("create_container", {"image": "memory", "name": "one"})
+        await group.start(live, "second")
+        for _ in range(5):
+            assert (await client.request("list_containers", {}))[1]["count"] == 1
+        assert caplog.text.count("RabbitMQ is away") == 1
+        ending.set()
+        await until_logged(caplog, "RabbitMQ is there again")
+        assert (await client.request("list_containers", {}))[1]["count"] == 0
+        done.set()
 
 
 async def events_of(manager: Any, act: Any) -> int:

@@ -136,6 +136,8 @@ class FrontendClients:
     provider: ClassVar[FrontendProvider]
     #: The provider's settings; ``None``: its settings class with its defaults.
     settings: ClassVar[object] = None
+    #: What the manager asks its clients to present, if the frontend does so.
+    token: ClassVar[str] = "the suite's token"
     #: The manager's settings that differ from the suite's.
     core: ClassVar[Mapping[str, Any]] = {}
     #: Whether what a client hears is kept for it while there is no manager, as by a broker. Such a
@@ -192,7 +194,7 @@ class FrontendClients:
         usual = {
             "state_dir": self.folder / "state",
             "port": 0,
-            "token": "suite",
+            "token": self.token,
             "recovery": "none",
         }
         return Settings(**{**usual, **self.core, **core})

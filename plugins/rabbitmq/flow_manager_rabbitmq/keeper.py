@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import ssl
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 
@@ -70,10 +69,9 @@ class Keeper:
     async def _first(self) -> Line | None:
         try:
             return await self._open()
+        except BrokerRefused as error:
+            raise ConfigurationError([Fault("rabbitmq.url", str(error))]) from None
         except BrokerLost as error:
-            untrusted = isinstance(error.__cause__, ssl.SSLCertVerificationError)
-            if isinstance(error, BrokerRefused) or untrusted:
-                raise ConfigurationError([Fault("rabbitmq.url", str(error))]) from None
             self._away(str(error))
             return None
 

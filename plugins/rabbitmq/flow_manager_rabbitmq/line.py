@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import aio_pika
@@ -26,7 +28,7 @@ from aiormq.abc import DeliveredMessage
 from flow_manager_rabbitmq.address import Places
 from flow_manager_rabbitmq.calls import BrokerLost, ask
 from flow_manager_rabbitmq.settings import RabbitMQSettings
-from flow_manager_rabbitmq.wire import Wire
+from flow_manager_rabbitmq.wire import UnusableCertificates, Wire
 
 T = TypeVar("T")
 
@@ -35,6 +37,9 @@ _CLOSING = 0.3
 
 #: What aiormq raises when the broker says no to a name, a password or a virtual host.
 _NO = (AuthenticationError, ProbableAuthenticationError, InvalidFrameError)
+
+#: What ends a TLS connection before it has begun, and would each time.
+_UNTRUSTED = (ssl.SSLCertVerificationError, UnusableCertificates)
 
 OnCommand = Callable[[DeliveredMessage], Coroutine[Any, Any, None]]
 
@@ -75,23 +80,23 @@ class Line:
         """Connect, and see to it that the queue and the exchange are there.
 
         Raises:
-            BrokerRefused: a wrong password, no such virtual host, no right to use the queue or
-                the exchange, or they are there and of another kind.
+            BrokerRefused: a wrong password or certificate, no such virtual host, no right to use
+                the queue or the exchange, or they are there and of another kind.
         """
         seconds = self._settings.connect_timeout
-        await ask(self._wire.dial(), seconds)
-        try:
+        with _refusing(*_UNTRUSTED):
+            await ask(self._wire.dial(), seconds)
+        with _refusing(*_NO, told=self._refusal):
             await ask(self._connection.connect(), seconds)
-        except BrokerLost as error:
-            if isinstance(error.__cause__, _NO):
-                raise BrokerRefused(_refusal(error.__cause__, self._places)) from error.__cause__
-            raise
-        try:
+        with _refusing(ChannelClosed):
             await self._declare()
-        except BrokerLost as error:
-            if isinstance(error.__cause__, ChannelClosed):
-                raise BrokerRefused(str(error)) from error.__cause__
-            raise
+
+    def _refusal(self, cause: BaseException) -> str:
+        if isinstance(cause, InvalidFrameError):
+            # aiormq does not say what it read in place of the virtual host's being opened.
+            vhost = self._places.url.path.removeprefix("/") or "/"
+            return f"the broker does not open the virtual host {vhost!r}"
+        return f"the broker refuses the user or the password: {cause}"
 
     async def _declare(self) -> None:
         if not await self._has_queue():
@@ -196,9 +201,14 @@ class Line:
         self.break_off("the queue of commands was deleted")
 
 
-def _refusal(cause: BaseException | None, places: Places) -> str:
-    if isinstance(cause, InvalidFrameError):
-        # aiormq does not say what it read in place of the virtual host's being opened.
-        vhost = places.url.path.removeprefix("/") or "/"
-        return f"the broker does not open the virtual host {vhost!r}"
-    return f"the broker refuses the user or the password: {cause}"
+@contextmanager
+def _refusing(
+    *causes: type[Exception], told: Callable[[BaseException], str] = str
+) -> Iterator[None]:
+    """Take failures for these causes as the broker's last word."""
+    try:
+        yield
+    except BrokerLost as error:
+        if isinstance(error.__cause__, causes):
+            raise BrokerRefused(told(error.__cause__)) from error.__cause__
+        raise

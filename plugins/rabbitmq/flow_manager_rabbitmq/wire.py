@@ -15,6 +15,10 @@ from yarl import URL
 _THREADS = 1
 
 
+class UnusableCertificates(Exception):
+    """What the URL's parameters name cannot be read, or is none."""
+
+
 class Wire(TransportFactory):
     """Connects, hands the streams to aiormq, and can drop them whatever aiormq does.
 
@@ -29,7 +33,8 @@ class Wire(TransportFactory):
         """Connect.
 
         Raises:
-            OSError: nobody is there, or its certificate is not to be trusted.
+            OSError: nobody is there; `ssl.SSLCertVerificationError`: it is not to be trusted.
+            UnusableCertificates: our own cannot be used.
         """
         context = None
         if self._url.scheme == "amqps":
@@ -54,10 +59,13 @@ def tls_context(url: URL) -> ssl.SSLContext:
     """Read the certificates that a URL's parameters name, as aiormq does.
 
     Raises:
-        OSError: a file cannot be read, or holds none.
+        UnusableCertificates: one cannot be read.
     """
     query = url.query
-    context = ssl.create_default_context(cafile=query.get("cafile"), capath=query.get("capath"))
-    if "certfile" in query:
-        context.load_cert_chain(query["certfile"], query.get("keyfile"))
+    try:
+        context = ssl.create_default_context(cafile=query.get("cafile"), capath=query.get("capath"))
+        if "certfile" in query:
+            context.load_cert_chain(query["certfile"], query.get("keyfile"))
+    except OSError as error:
+        raise UnusableCertificates(f"the URL's certificates cannot be used: {error}") from None
     return context

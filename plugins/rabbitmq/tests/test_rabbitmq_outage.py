@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -113,6 +114,7 @@ async def test_a_frozen_broker_is_given_up_and_found_again(
 ) -> None:
     caplog.set_level(logging.INFO)
     async with managing(call_timeout=0.5) as manager:
+        before = tasks_of_aiormq()
         broker.freeze()
         await manager.execute("create_container", STUBBORN)
         await until_logged(caplog, "RabbitMQ is away")
@@ -120,6 +122,9 @@ async def test_a_frozen_broker_is_given_up_and_found_again(
         await until_logged(caplog, "RabbitMQ is there again")
         async with amqp_client(broker.url, instance) as client:
             assert (await client.request("list_containers", {}))[1]["count"] == 1
+        with anyio.fail_after(10):
+            while tasks_of_aiormq() != before:
+                await anyio.sleep(0.01)
 
 
 async def test_a_command_under_way_while_the_broker_restarts_is_carried_out_once(
@@ -190,6 +195,12 @@ async def test_a_second_manager_of_the_instance_waits_until_the_first_is_gone(
         await until_logged(caplog, "RabbitMQ is there again")
         assert (await client.request("list_containers", {}))[1]["count"] == 0
         done.set()
+
+
+def tasks_of_aiormq() -> list[str]:
+    """What aiormq and aio-pika have running, by what it does."""
+    names = [str(task.get_coro()) for task in asyncio.all_tasks()]
+    return sorted(n.split(" at ")[0] for n in names if "Connection." in n or "Channel." in n)
 
 
 async def events_of(manager: Any, act: Any) -> int:

@@ -75,6 +75,13 @@ async def test_a_certificate_that_nobody_trusts_refuses_the_start(
     assert "certificate" in await refusal(managing, url=rabbitmq.tls_url)
 
 
+async def test_certificates_that_are_not_there_refuse_the_start(
+    rabbitmq: Any, managing: Any
+) -> None:
+    told = await refusal(managing, url=f"{rabbitmq.tls_url}?cafile=/no/such/file")
+    assert "certificates cannot be used" in told
+
+
 async def test_the_password_is_in_no_log_line_and_no_address(
     rabbitmq: Any, managing: Any, instance: str, caplog: pytest.LogCaptureFixture
 ) -> None:

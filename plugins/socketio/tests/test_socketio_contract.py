@@ -14,8 +14,6 @@ from flow_manager_core.testing.frontend_cases.clients import FrontendClient, Tol
 from flow_manager_core.testing.frontend_suite import FrontendSuite
 from flow_manager_socketio import plugin
 
-TOKEN = "suite"
-
 
 class Adapter:
     """python-socketio's client. Its own answers are among what it hears."""
@@ -51,7 +49,7 @@ class TestSocketIOFrontend(FrontendSuite):
     @asynccontextmanager
     async def client(self, address: str) -> AsyncIterator[FrontendClient]:
         adapter = Adapter()
-        await adapter.sio.connect(address, auth={"token": TOKEN}, transports=["websocket"])
+        await adapter.sio.connect(address, auth={"token": self.token}, transports=["websocket"])
         try:
             yield adapter
         finally:

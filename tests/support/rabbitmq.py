@@ -31,8 +31,9 @@ START_TIMEOUT = 90.0
 STOP_TIMEOUT = 30.0
 USER = "flows"
 
-#: Debian's own script of this name changes to a user of its own, and to the system's folders.
+#: Debian's own scripts of these names change to a user of its own, and to the system's folders.
 SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+CONTROL = "/usr/lib/rabbitmq/bin/rabbitmqctl"
 
 CONFIG = """
 listeners.tcp.1 = 127.0.0.1:{port}
@@ -152,6 +153,13 @@ class RabbitMQ:
         if self._process is None:
             self.start()
         self.thaw()
+
+    def control(self, *arguments: str) -> None:
+        """Run ``rabbitmqctl``."""
+        command = [CONTROL, *arguments]
+        subprocess.run(
+            command, env=self.environ(), check=True, capture_output=True, timeout=START_TIMEOUT
+        )
 
     def freeze(self) -> None:
         """Stop every process of it."""

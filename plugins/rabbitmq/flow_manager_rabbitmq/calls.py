@@ -8,7 +8,7 @@ what it means.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import anyio
@@ -23,11 +23,14 @@ class BrokerLost(Exception):
     """The broker does not answer, or not in time, or said no; the cause says which."""
 
 
-async def ask(what: Awaitable[T], seconds: float) -> T:
+async def ask(
+    what: Awaitable[T], seconds: float, excused: Callable[[], Awaitable[bool]] | None = None
+) -> T:
     """Await one call.
 
     Args:
         seconds: its deadline.
+        excused: asked at the deadline whether it may have as long again.
 
     Raises:
         BrokerLost: it failed, whatever aio-pika raised, or it took too long.
@@ -35,6 +38,8 @@ async def ask(what: Awaitable[T], seconds: float) -> T:
     task = asyncio.ensure_future(what)
     try:
         await asyncio.wait({task}, timeout=seconds)
+        while excused is not None and not task.done() and await excused():
+            await asyncio.wait({task}, timeout=seconds)
     finally:
         if not task.done():
             task.cancel()

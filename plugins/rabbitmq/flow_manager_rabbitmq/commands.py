@@ -26,7 +26,7 @@ class Command:
         faults: why it cannot be carried out; then it is answered, and that is that.
         tag: what the broker knows this delivery by.
         identity: tells a command that is sent again from another one; ``None`` without a
-            ``message_id``.
+            ``message_id`` or a ``correlation_id``.
         delivery_mode: 2 if the message was to survive the broker's end, and so shall the answer.
     """
 
@@ -62,12 +62,20 @@ class Command:
             faults=tuple(faults),
             tag=delivery.delivery_tag or 0,
             message_id=number,
-            identity=(number, name, hashlib.sha256(delivery.body).hexdigest()) if number else None,
+            identity=_identity(number, properties.correlation_id, name, delivery.body),
             redelivered=bool(delivery.redelivered),
             reply_to=properties.reply_to,
             correlation_id=properties.correlation_id,
             delivery_mode=properties.delivery_mode or 1,
         )
+
+
+def _identity(
+    number: str | None, correlation_id: str | None, name: str, body: bytes
+) -> tuple[str, ...] | None:
+    if not (number or correlation_id):
+        return None
+    return number or "", correlation_id or "", name, hashlib.sha256(body).hexdigest()
 
 
 def _read(body: bytes, limit: int) -> tuple[Any, list[Fault]]:

@@ -35,6 +35,9 @@ T = TypeVar("T")
 #: Seconds for a connection to end in order; after that it is cut.
 _CLOSING = 0.3
 
+#: Seconds in which aiormq says that a connection is not blocked; between two looks at one that is.
+_READY, _RELIEF = 0.02, 0.3
+
 #: What aiormq raises when the broker says no to a name, a password or a virtual host.
 _NO = (AuthenticationError, ProbableAuthenticationError, InvalidFrameError)
 
@@ -153,9 +156,13 @@ class Line:
             await self._ask(channel.basic_cancel(consumer))
 
     async def answer(self, message: AbstractMessage, reply_to: str) -> bool:
-        """Put a message into a queue; return whether there is one of that name."""
+        """Put a message into a queue; return whether there is one of that name.
+
+        Waits while the broker is blocked: the command would only come again if this line ended.
+        """
         sent = self._commands.default_exchange.publish(message, reply_to, mandatory=True)
-        return not isinstance(await self._ask(sent), DeliveredMessage)
+        confirmed = await ask(sent, self._settings.call_timeout, self.blocked)
+        return not isinstance(confirmed, DeliveredMessage)
 
     async def acknowledge(self, tag: int) -> None:
         """Let the broker forget a command."""
@@ -170,6 +177,22 @@ class Line:
     async def tell(self, message: AbstractMessage, key: str) -> None:
         """Give an event to the exchange, and wait for the broker to have it."""
         await self._ask(self._events.publish(message, key, mandatory=False))
+
+    async def blocked(self) -> bool:
+        """Whether the broker has said that it reads nothing more, for want of memory or disk."""
+        below = self._connection.transport
+        if below is None or self.lost.is_set():
+            return False
+        with anyio.move_on_after(_READY):
+            await below.ready()
+            return False
+        return True
+
+    async def relieved(self) -> None:
+        """Wait until the broker reads again, or the line ends."""
+        while await self.blocked():
+            with anyio.move_on_after(_RELIEF):
+                await self.lost.wait()
 
     async def close(self) -> None:
         """End the connection, within about a second."""

@@ -123,10 +123,29 @@ class Relay:
             await line.tell(message, key)
         except BrokerLost as error:
             self._dropped += 1
-            line.break_off(f"an event could not be published: {error}")
+            if await line.blocked():
+                self._set_aside(line)
+            else:
+                line.break_off(f"an event could not be published: {error}")
         finally:
             self._window.release_on_behalf_of(turn)
             self._settled.set()
+
+    def _set_aside(self, line: Line) -> None:
+        """Drop events until the broker reads again: waiting here would hold up the flows."""
+        if self._line is not line:
+            return
+        self._line = None
+        self._log.warning("RabbitMQ takes no events: it is short of memory or disk")
+        self._group.start_soon(self._resume, line)
+
+    async def _resume(self, line: Line) -> None:
+        await line.relieved()
+        try:
+            if not line.lost.is_set():
+                await self.take_up(line)
+        except BrokerLost as error:
+            line.break_off(f"an event could not be published: {error}")
 
 
 def _message(name: str, body: Mapping[str, Any], container_id: str) -> tuple[aio_pika.Message, str]:

@@ -158,6 +158,33 @@ async def test_a_command_under_way_while_the_broker_restarts_is_carried_out_once
         assert caplog.text.count("Container operation: restart") == 1
 
 
+async def test_a_broker_short_of_memory_gets_answers_and_news_of_losses_once_it_reads_again(
+    managing: Any, instance: str, broker: RabbitMQ, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with amqp_client(broker.url, instance) as client:
+        await client.channel.declare_queue(client.commands, durable=True)
+        body = json.dumps(STUBBORN).encode()
+        await client.send("create_container", body, reply_to=client.answers.name)
+        await to_thread.run_sync(broker.control, "set_vm_memory_high_watermark", "0")
+        try:
+            async with managing(call_timeout=0.3) as manager:
+                await until_logged(caplog, "RabbitMQ takes no events")
+                await until_logged(caplog, "Container operation: create")
+                stop = {"container_id": "one"}
+                told = await events_of(manager, lambda: manager.execute("stop_container", stop))
+                assert not client.answered
+                await to_thread.run_sync(broker.control, "set_vm_memory_high_watermark", "0.4")
+                await client.until(lambda: client.answered and client.bodies("error"))
+                assert client.bodies("error")[0]["details"]["events_lost"] >= told
+                await client.request("delete_container", stop)
+                await client.until(lambda: client.bodies("activity_log"))
+        finally:
+            await to_thread.run_sync(broker.control, "set_vm_memory_high_watermark", "0.4")
+    assert [m.type for m in client.answered] == ["container_created", "container_deleted"]
+    assert "RabbitMQ is away" not in caplog.text
+
+
 async def test_a_deleted_queue_is_made_again(
     rabbitmq: RabbitMQ, managing: Any, instance: str, caplog: pytest.LogCaptureFixture
 ) -> None:

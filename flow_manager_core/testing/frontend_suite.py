@@ -19,9 +19,10 @@ from __future__ import annotations
 
 from flow_manager_core.testing.frontend_cases.answers import AnswerCases
 from flow_manager_core.testing.frontend_cases.endings import EndingCases
+from flow_manager_core.testing.frontend_cases.faults import FaultCases
 from flow_manager_core.testing.frontend_cases.news import EventCases
 from flow_manager_core.testing.frontend_cases.order import OrderCases
 
 
-class FrontendSuite(AnswerCases, OrderCases, EventCases, EndingCases):
+class FrontendSuite(AnswerCases, OrderCases, EventCases, EndingCases, FaultCases):
     """Every case of the contract; see the module's text for how to subclass."""

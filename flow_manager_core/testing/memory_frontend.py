@@ -28,7 +28,7 @@ from flow_manager_core.contracts import Frontend, Gateway, Session
 from flow_manager_core.errors import FlowManagerError, ShuttingDown, SystemFault
 from flow_manager_core.events import Event
 from flow_manager_core.log import Log
-from flow_manager_core.models import Answer, Client
+from flow_manager_core.models import Client
 from flow_manager_core.providers import FrontendProvider, ProviderContext
 
 #: Events that may wait for a client that does not read; then its stream of them ends.
@@ -197,20 +197,21 @@ class MemoryFrontend(Frontend):
         task_status.started()
         scope = anyio.CancelScope()
         self._active.add(scope)
-        answer = self._failed(ShuttingDown("The service is closing"))
+        told = self._failed(ShuttingDown("The service is closing"))
         try:
             with scope:
                 answer = await session.answer(request.name, request.payload)
+                told = answer.event, _copy(answer.body)
         except Exception:  # noqa: BLE001 - whoever asked is owed an answer
             self._log.exception("Request failed", operation=request.name)
-            answer = self._failed(SystemFault("The request failed unexpectedly"))
+            told = self._failed(SystemFault("The request failed unexpectedly"))
         finally:
-            request.answer((answer.event, _copy(answer.body)))
+            request.answer(told)
             self._active.discard(scope)
             self._idle.set()
 
-    def _failed(self, error: FlowManagerError) -> Answer:
-        return Answer("error", self._gateway.error_body(error))
+    def _failed(self, error: FlowManagerError) -> Told:
+        return "error", _copy(self._gateway.error_body(error))
 
     async def close(self) -> None:
         """Answer what is under way, fail the rest by name, dismiss the clients."""

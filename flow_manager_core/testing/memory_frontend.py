@@ -15,14 +15,11 @@ What goes through the door is written as JSON and read again: nobody gets the ma
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from flow_manager_core.contracts import Frontend, Gateway, Session
 from flow_manager_core.errors import FlowManagerError, ShuttingDown, SystemFault
@@ -30,15 +27,10 @@ from flow_manager_core.events import Event
 from flow_manager_core.log import Log
 from flow_manager_core.models import Client
 from flow_manager_core.providers import FrontendProvider, ProviderContext
+from flow_manager_core.testing.memory_client import MemoryClient, MemoryRequest, Told, as_json
 
-#: Events that may wait for a client that does not read; then its stream of them ends.
-WAITING = 10_000
-#: Requests of one client that may wait to be begun; more are answered with an error.
-PENDING = 2_000
 #: Seconds at close for requests to be answered, and for those that get cancelled.
 ANSWERING, CANCELLING = 0.5, 0.5
-
-Told = tuple[str, Any]
 
 
 class MemoryDoor:
@@ -61,77 +53,6 @@ class MemoryDoor:
             yield client
         finally:
             client.leave()
-
-
-class _Request:
-    """One request, and its answer once there is one."""
-
-    def __init__(self, name: str, payload: object) -> None:
-        self.name = name
-        self.payload = payload
-        self._answered = anyio.Event()
-        self._answer: Told
-
-    def answer(self, answer: Told) -> None:
-        """Give the answer."""
-        self._answer = answer
-        self._answered.set()
-
-    async def answered(self) -> Told:
-        """Wait for it."""
-        await self._answered.wait()
-        return self._answer
-
-
-class MemoryClient:
-    """One client's side of the door."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self._ask: MemoryObjectSendStream[_Request]
-        self.asked: MemoryObjectReceiveStream[_Request]
-        self._tell: MemoryObjectSendStream[Told]
-        self._told: MemoryObjectReceiveStream[Told]
-        self._ask, self.asked = anyio.create_memory_object_stream[_Request](PENDING)
-        self._tell, self._told = anyio.create_memory_object_stream[Told](WAITING)
-
-    async def request(self, name: str, payload: object) -> Told:
-        """Ask for an operation, and wait for its response event and body.
-
-        Raises:
-            ConnectionResetError: the manager is gone.
-        """
-        request = _Request(name, _copy(payload))
-        try:
-            self._ask.send_nowait(request)
-        except anyio.WouldBlock:
-            raise ConnectionResetError("Too many requests wait to be begun") from None
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            raise ConnectionResetError("The manager is gone") from None
-        return await request.answered()
-
-    def events(self) -> AsyncIterator[Told]:
-        """Follow the events since the connection; ends when the manager closes."""
-        return self._told
-
-    def tell(self, name: str, body: Mapping[str, Any]) -> None:
-        """Take an event; called by the frontend."""
-        try:
-            self._tell.send_nowait((name, _copy(body)))
-        except anyio.WouldBlock:
-            self._tell.close()  # it would not know otherwise that some are missing
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            pass  # it has left, or was dismissed
-
-    def dismiss(self) -> None:
-        """End what it hears."""
-        self._tell.close()
-
-    def leave(self) -> None:
-        """Go: the frontend sees it by the end of the requests."""
-        self._ask.close()
-        self._tell.close()
-        self._told.close()
 
 
 class MemoryFrontend(Frontend):
@@ -192,7 +113,7 @@ class MemoryFrontend(Frontend):
             client.dismiss()
 
     async def _answer(
-        self, session: Session, request: _Request, *, task_status: TaskStatus[None]
+        self, session: Session, request: MemoryRequest, *, task_status: TaskStatus[None]
     ) -> None:
         task_status.started()
         scope = anyio.CancelScope()
@@ -201,7 +122,7 @@ class MemoryFrontend(Frontend):
         try:
             with scope:
                 answer = await session.answer(request.name, request.payload)
-                told = answer.event, _copy(answer.body)
+                told = answer.event, as_json(answer.body)
         except Exception:  # noqa: BLE001 - whoever asked is owed an answer
             self._log.exception("Request failed", operation=request.name)
             told = self._failed(SystemFault("The request failed unexpectedly"))
@@ -211,7 +132,7 @@ class MemoryFrontend(Frontend):
             self._idle.set()
 
     def _failed(self, error: FlowManagerError) -> Told:
-        return "error", _copy(self._gateway.error_body(error))
+        return "error", as_json(self._gateway.error_body(error))
 
     async def close(self) -> None:
         """Answer what is under way, fail the rest by name, dismiss the clients."""
@@ -258,7 +179,3 @@ async def _opened(door: MemoryDoor, log: Log, gateway: Gateway) -> AsyncIterator
             tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
-
-
-def _copy(value: object) -> Any:
-    return json.loads(json.dumps(value, default=dict))

@@ -7,11 +7,8 @@ from typing import Any
 import anyio
 import pytest
 
-from flow_manager_core.testing.frontend_cases.clients import (
-    FrontendClient,
-    FrontendClients,
-    Told,
-)
+from flow_manager_core.testing.frontend_cases.clients import FrontendClient, FrontendClients
+from flow_manager_core.testing.memory_client import Told
 
 #: In all, from so many tasks of one client at a time.
 REQUESTS, AT_ONCE = 1000, 20

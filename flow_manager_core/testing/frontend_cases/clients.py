@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime
@@ -21,16 +20,15 @@ from flow_manager_core.models import Message
 from flow_manager_core.plugins import PluginHost
 from flow_manager_core.providers import ErrorFormatProvider, FrontendProvider
 from flow_manager_core.settings import Settings
+from flow_manager_core.testing.frontend_cases.house import House
 from flow_manager_core.testing.memory_backend import (
     SCRIPTED,
     MemoryEngine,
     MemoryFlow,
     memory_provider,
 )
-from flow_manager_core.testing.memory_container import Box
+from flow_manager_core.testing.memory_client import Told
 from flow_manager_core.testing.memory_transport import MemoryNetwork, memory_transport_provider
-
-Told = tuple[str, Any]
 
 #: Bytes of one frame of the flow `counting`; its frames are small.
 _FRAME = 1024
@@ -61,49 +59,6 @@ def unusual_format(
 
 
 UNUSUAL = ErrorFormatProvider(name="unusual", factory=lambda _context: unusual_format)
-
-
-@define
-class House:
-    """A manager with its frontend, and what the engine below it is."""
-
-    manager: FlowManager
-    engine: MemoryEngine
-
-    @property
-    def address(self) -> str:
-        """Where the frontend says that it is."""
-        return self.manager.addresses[0]
-
-    async def execute(self, name: str, payload: object) -> Told:
-        """What a request comes to without any frontend: an event's name and body."""
-        try:
-            return "done", as_json(await self.manager.execute(name, payload))
-        except FlowManagerError as error:
-            return "error", as_json(self.manager.error_body(error))
-
-    async def create(self, name: str, *command: str, **more: Any) -> str:
-        """Make and start a container with a program of the image ``memory``."""
-        payload = {"image": "memory", "name": name, "command": list(command), "start": True}
-        made = await self.manager.execute("create_container", {**payload, **more})
-        return str(made["container_id"])
-
-    def kill(self, container_id: str) -> None:
-        """Kill a container's run from outside."""
-        self.engine.kill(self._box(container_id), 9)
-
-    def runs(self, container_id: str) -> bool:
-        """Whether a container's program runs."""
-        return self._box(container_id).run is not None
-
-    def stopping(self, container_id: str) -> bool:
-        """Whether a container's program was asked to end, and has not."""
-        run = self._box(container_id).run
-        return run is not None and run.flow.catch_terminate().is_set()
-
-    def _box(self, container_id: str) -> Box:
-        boxes = [box for boxes in self.engine.boxes.values() for box in boxes.values()]
-        return next(box for box in boxes if box.seen.id.startswith(container_id))
 
 
 @define
@@ -233,11 +188,6 @@ class FrontendClients:
 def new_engine() -> AbstractAsyncContextManager[MemoryEngine]:
     """An engine that has the scripted programs."""
     return MemoryEngine(SCRIPTED).opened()
-
-
-def as_json(value: object) -> Any:
-    """What a client reads of a value that was written as JSON."""
-    return json.loads(json.dumps(value, default=dict))
 
 
 def _counting(network: MemoryNetwork) -> Callable[[MemoryFlow], Any]:

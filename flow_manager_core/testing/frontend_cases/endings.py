@@ -9,12 +9,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from flow_manager_core.testing.frontend_cases.clients import (
-    FrontendClients,
-    Listener,
-    Told,
-    new_engine,
-)
+from flow_manager_core.testing.frontend_cases.clients import FrontendClients, Listener, new_engine
+from flow_manager_core.testing.memory_client import Told
 
 #: Seconds that the manager waits for requests in flight, and then for what it cancelled to unwind.
 WAITING, UNWINDING = 0.2, 1.0

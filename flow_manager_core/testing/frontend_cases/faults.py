@@ -12,7 +12,8 @@ import pytest
 from flow_manager_core.log import get_log
 from flow_manager_core.providers import ProviderContext
 from flow_manager_core.testing.frontend_cases.awkward import ROOM, AwkwardGateway
-from flow_manager_core.testing.frontend_cases.clients import FrontendClients, Listener, Told
+from flow_manager_core.testing.frontend_cases.clients import FrontendClients, Listener
+from flow_manager_core.testing.memory_client import Told
 
 
 class FaultCases(FrontendClients):

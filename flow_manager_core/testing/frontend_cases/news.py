@@ -14,12 +14,11 @@ from flow_manager_core.manager import FlowManager
 from flow_manager_core.testing.frontend_cases.clients import (
     FrontendClient,
     FrontendClients,
-    House,
     Listener,
-    Told,
-    as_json,
     new_engine,
 )
+from flow_manager_core.testing.frontend_cases.house import House
+from flow_manager_core.testing.memory_client import Told, as_json
 
 CLIENTS, MESSAGES = 3, 500
 

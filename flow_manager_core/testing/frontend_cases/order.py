@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import anyio
 
-from flow_manager_core.testing.frontend_cases.clients import FrontendClients, Told
+from flow_manager_core.testing.frontend_cases.clients import FrontendClients
+from flow_manager_core.testing.memory_client import Told
 
 
 class OrderCases(FrontendClients):

@@ -13,7 +13,7 @@ import aio_pika
 import anyio
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
-from flow_manager_core.testing.frontend_cases.clients import Told
+from flow_manager_core.testing.memory_client import Told
 
 DEADLINE = 20.0
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import socketio
 
-from flow_manager_core.testing.frontend_cases.clients import FrontendClient, Told
+from flow_manager_core.testing.frontend_cases.clients import FrontendClient
 from flow_manager_core.testing.frontend_suite import FrontendSuite
+from flow_manager_core.testing.memory_client import Told
 from flow_manager_socketio import plugin
 
 

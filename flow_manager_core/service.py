@@ -131,8 +131,6 @@ def greeting(manager: FlowManager, origins: Mapping[str, str]) -> list[str]:
     if origins.get("token") != "default" or settings.token_file:
         return [*lines, "Clients present the token that was set"]
     lines.append(f"Token: {settings.token}  (kept in {token_path(settings)})")
-    if manager.addresses:
-        lines.append(
-            f'Connect: io("{manager.addresses[0]}", {{auth: {{token: "{settings.token}"}}}})'
-        )
+    for address in [a for a in manager.addresses if a.startswith("http")][:1]:
+        lines.append(f'Connect: io("{address}", {{auth: {{token: "{settings.token}"}}}})')
     return lines

@@ -1,9 +1,10 @@
 """What a provider's own tests are made of: contract suites, and providers that live in memory.
 
-`backend_suite.BackendSuite`, `transport_suite.TransportSuite`, `recovery_suite.RecoverySuite` and
-`error_format_suite.ErrorFormatSuite` hold what every provider of their seam must do; a subclass of
-a few lines runs them. They need pytest, the last two Hypothesis as well. `memory_backend` and
-`memory_transport` do not: they also serve a host application that wants to try itself out.
+`backend_suite.BackendSuite`, `transport_suite.TransportSuite`, `frontend_suite.FrontendSuite`,
+`recovery_suite.RecoverySuite` and `error_format_suite.ErrorFormatSuite` hold what every provider of
+their seam must do; a subclass of a few lines runs them. They need pytest, the last two Hypothesis
+as well. `memory_backend`, `memory_transport` and `memory_frontend` do not: they also serve a host
+application that wants to try itself out.
 """
 
 from __future__ import annotations
@@ -12,5 +13,5 @@ import sys
 
 if _pytest := sys.modules.get("pytest"):
     # Plain asserts of the suites tell their values only when pytest has rewritten them.
-    for _seam in ("backend", "transport", "recovery", "error_format"):
+    for _seam in ("backend", "transport", "frontend", "recovery", "error_format"):
         _pytest.register_assert_rewrite(f"{__name__}.{_seam}_cases", f"{__name__}.{_seam}_suite")

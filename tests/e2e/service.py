@@ -25,6 +25,9 @@ class Service:
         environ: further variables of the service.
     """
 
+    #: What Python runs.
+    program: tuple[str, ...] = ("-m", "flow_manager_cli.main")
+
     def __init__(self, root: Path, backend: str, image: str, engine: str, **environ: str) -> None:
         self.root = root
         self.backend = backend
@@ -72,7 +75,7 @@ class Service:
             environ["DOCKER_HOST"] = self.engine
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "flow_manager_cli.main", "serve"),
+                *(sys.executable, *self.program, "serve"),
                 *("--backend", self.backend, "--port", "0"),
             ],
             cwd=self.root,

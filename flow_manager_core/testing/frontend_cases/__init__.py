@@ -1,0 +1,1 @@
+"""The cases of `frontend_suite.FrontendSuite`, by what they are about."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flow_manager_socketio.line import Scope, Send
+from flow_manager_socketio.line import Receive, Scope, Send
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -27,3 +27,12 @@ async def respond(
     start = {"type": f"{prefix}.response.start", "status": status}
     await send({**start, "headers": [length, *content_type, *headers]})
     await send({"type": f"{prefix}.response.body", "body": body})
+
+
+async def pass_lifespan(receive: Receive, send: Send) -> None:
+    """Let a server begin and end, for an app whose life is another's affair."""
+    while True:
+        kind = (await receive())["type"]
+        await send({"type": f"{kind}.complete"})
+        if kind == "lifespan.shutdown":
+            return

@@ -36,7 +36,9 @@ def anyio_backend(watched: Any) -> Any:
     return watched("asyncio")
 
 
-def managed(flows: MountedSocketIO, own: SocketIOSettings | None = None, **core: Any) -> FlowManager:
+def managed(
+    flows: MountedSocketIO, own: SocketIOSettings | None = None, **core: Any
+) -> FlowManager:
     settings = {"token": TOKEN, "records": RecordsKind.MEMORY, **core}
     return FlowManager(
         Settings(**settings),

@@ -1,6 +1,6 @@
-"""Run as a program: uses a manager on one event loop, and prints what of the process it changed.
+"""Run as a program: uses a manager on one event loop, and prints what it changed.
 
-Arguments: the event loop (``asyncio`` or ``trio``) and a folder. Prints one line for each difference.
+Arguments: the event loop (``asyncio`` or ``trio``) and a folder. One line is a difference.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from typing import Any
 import anyio
 
 
+#: Where calls of a mapping's methods pass through.
+MAPPINGS = ("os", "collections.abc", "_collections_abc")
+
+
 class TrappingEnviron(MutableMapping[str, str]):
     """The environment, with a note of who reads it."""
 
@@ -30,10 +34,10 @@ class TrappingEnviron(MutableMapping[str, str]):
 
     def _note(self, name: str) -> None:
         frame = sys._getframe(2)
-        while frame and frame.f_code.co_filename.endswith(("os.py", "_collections_abc.py")):
+        while frame and frame.f_globals["__name__"] in MAPPINGS:
             frame = frame.f_back
-        if self.armed and frame and "flow_manager" in frame.f_globals.get("__name__", ""):
-            self.read.append(f"{name} by {frame.f_globals['__name__']}")
+        if self.armed and frame and frame.f_globals["__name__"].startswith("flow_manager"):
+            self.read.append(f"{name} read by {frame.f_globals['__name__']}")
 
     def __getitem__(self, name: str) -> str:
         self._note(name)
@@ -152,7 +156,7 @@ def watching(environ: TrappingEnviron) -> Callable[[], list[str]]:
 
 if __name__ == "__main__":
     trap = TrappingEnviron(os.environ)
-    os.environ = trap  # type: ignore[assignment]
+    vars(os)["environ"] = trap
     state = seen()
     told = watching(trap)
     told += differences(state, seen())

@@ -1,4 +1,4 @@
-"""The Socket.IO frontend inside a host's own ASGI app: the host serves, the manager's life is ours."""
+"""The Socket.IO frontend inside a host's ASGI app: the host serves, the manager's life is ours."""
 
 from __future__ import annotations
 

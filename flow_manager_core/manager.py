@@ -78,7 +78,7 @@ class FlowManager:
         error_format: ErrorFormatProvider | None = None,
         frontends: Sequence[FrontendProvider] | None = None,
     ) -> None:
-        self.settings = settings or Settings()
+        self.settings: Settings = settings or Settings()
         self._host = host or PluginHost(self.settings.blocked_plugins, plugins)
         self._choice = Choice(
             self._host,

@@ -92,7 +92,7 @@ class Supervisor:
         self._drop = drop
         self._sweep = sweep
         self._consider = consider
-        self.engine = EngineInfo("unknown", "")
+        self.engine: EngineInfo = EngineInfo("unknown", "")
         self._engine_returned_killing = False
         self._blind_since: float | None = None
         self._notes: dict[str, Notes] = {}

@@ -47,7 +47,7 @@ class Channel:
     """
 
     def __init__(self, path: str | None = None, *, limit: int = LIMIT) -> None:
-        self.path = path or socket_path()
+        self.path: str = path or socket_path()
         self._limit = limit
         self._reader = FrameReader(limit)
         self._bodies: deque[bytes] = deque()

@@ -19,7 +19,6 @@ from typing import Any
 
 import anyio
 
-
 #: Where calls of a mapping's methods pass through.
 MAPPINGS = ("os", "collections.abc", "_collections_abc")
 

@@ -56,7 +56,7 @@ class Access:
         if not core.token and not core.no_auth:
             told = "is empty: set it or token_file, or no_auth on a loopback address"
             raise ConfigurationError([Fault("token", told)])
-        self.open = core.no_auth
+        self.open: bool = core.no_auth
         self._token = core.token.encode()
 
     def admit(self, auth: object) -> frozenset[str] | None:

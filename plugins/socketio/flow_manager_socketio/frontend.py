@@ -19,7 +19,7 @@ class SocketIOFrontend(Frontend):
     """Serves Socket.IO clients and ``/health`` on the addresses it names."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
-        self.addresses = tuple(addresses)
+        self.addresses: Sequence[str] = tuple(addresses)
 
 
 @asynccontextmanager

@@ -74,9 +74,10 @@ class Choice:
         """Choose.
 
         Raises:
-            ConfigurationError: with everything that is missing.
+            ConfigurationError: with everything that is missing, or is no provider's record.
         """
-        faults: list[Fault] = []
+        if faults := self._given_faults():
+            raise ConfigurationError(faults)
         settings = self._settings
         transport = self._named(TransportProvider, settings.transport, self._transport, faults)
         recovery = self._named(RecoveryProvider, self._recovery_name(), self._recovery, faults)
@@ -97,6 +98,20 @@ class Choice:
             recovery=recovery.factory(self.context(recovery)),
             error_format=formats.factory(self.context(formats)),
         )
+
+    def _given_faults(self) -> list[Fault]:
+        given: list[tuple[type[Provider], object]] = [
+            (BackendProvider, self._backend),
+            (TransportProvider, self._transport),
+            (RecoveryProvider, self._recovery),
+            (ErrorFormatProvider, self._error_format),
+            *((FrontendProvider, frontend) for frontend in self._frontends or ()),
+        ]
+        return [
+            Fault(kind.kind, f"a {kind.__name__} belongs here, not a {type(value).__name__}")
+            for kind, value in given
+            if value is not None and not isinstance(value, kind)
+        ]
 
     def context(self, provider: Provider) -> ProviderContext:
         """What a provider is built from."""

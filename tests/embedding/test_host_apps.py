@@ -67,11 +67,11 @@ async def test_two_managers_in_one_app_know_nothing_of_each_other() -> None:
             await blue.ask("delete_container", {"container_id": "one"})
             assert "container_created" in blue.names()
             assert "container_created" not in green.names()
-        took = await anyio.to_thread.run_sync(host.stop)
-        assert took < SOON
+        await anyio.to_thread.run_sync(host.stop)
         host.assert_clean()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("module", ["starlette_host", "fastapi_host"])
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 async def test_host_ends_soon_and_cleanly_with_clients_connected(

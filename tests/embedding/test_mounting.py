@@ -140,6 +140,13 @@ async def test_app_served_without_a_host_says_what_to_do() -> None:
     assert (status, "is not entered" in told["message"]) == (503, True)
 
 
+async def test_app_where_its_provider_belongs_is_refused_in_a_line() -> None:
+    flows: Any = MountedSocketIO()
+    with pytest.raises(ConfigurationError, match="a FrontendProvider belongs here, not a Mounted"):
+        async with FlowManager(host=PluginHost(installed=False), frontends=[flows]):
+            raise AssertionError("it started")
+
+
 async def test_manager_that_is_entered_already_cannot_be_entered() -> None:
     manager = managed(MountedSocketIO())
     async with manager:

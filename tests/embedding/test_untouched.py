@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import pytest
 
-from flow_manager_core import FlowManager, Settings
+from flow_manager_core import FlowManager, PluginHost, Settings
 from flow_manager_socketio import MountedSocketIO
 from tests.embedding.guest import served, visiting
 from tests.embedding.host import TOKEN
@@ -23,6 +23,12 @@ from tests.support.leaks import Census, assert_settles
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).parent / "untouched.py"
 TIMES = 20
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded() -> None:
+    """Plugins are imported once, and not by the first test in its event loop."""
+    PluginHost()
 
 
 @pytest.fixture

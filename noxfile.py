@@ -69,9 +69,12 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Types, strictly, of everything that users import."""
+    """Types, strictly: of everything that users import, of what users write, of the examples."""
     install(session, *group("types"))
     session.run("mypy", *map(str, PACKAGES))
+    session.run("mypy", *map(str, sorted(ROOT.glob("examples/embedding/*.py"))))
+    with session.chdir(ROOT / "tests" / "typing" / "user"):
+        session.run("mypy", ".")
 
 
 @nox.session

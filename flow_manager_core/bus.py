@@ -40,7 +40,7 @@ class Subscription:
         self._lost = False
         self._closed = False
         #: Whether the subscriber has dealt with all it was sent.
-        self.caught_up = True
+        self.caught_up: bool = True
         #: When it fell far behind, on the loop's clock; ``None`` while it keeps up.
         self.behind_since: float | None = None
 

@@ -91,7 +91,7 @@ class Channel:
         self._over = anyio.Event()
         self._over.set()
         #: Connections so far.
-        self.connections = 0
+        self.connections: int = 0
         self._faults = _Throttle(FAULTS_PER_SECOND)
         self.last_communication: datetime | None = None
 

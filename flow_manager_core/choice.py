@@ -90,8 +90,10 @@ class Choice:
             faults: what is wrong already, to be told with the rest.
 
         Raises:
-            ConfigurationError: with everything that is missing.
+            ConfigurationError: with everything that is missing, or is no provider's record.
         """
+        if given := self._given_faults():
+            raise ConfigurationError([*faults, *given])
         picked = await self.pick()
         self._tell(picked)
         backend, transport = picked.backend, picked.transport
@@ -107,6 +109,20 @@ class Choice:
             recovery=self._made(recovery),
             error_format=self._made(formats),
         )
+
+    def _given_faults(self) -> list[Fault]:
+        given: list[tuple[type[Provider], object]] = [
+            (BackendProvider, self._given["backend"]),
+            (TransportProvider, self._given["transport"]),
+            (RecoveryProvider, self._given["recovery"]),
+            (ErrorFormatProvider, self._given["error_format"]),
+            *((FrontendProvider, frontend) for frontend in self._given["frontends"] or ()),
+        ]
+        return [
+            Fault(kind.kind, f"a {kind.__name__} belongs here, not a {type(value).__name__}")
+            for kind, value in given
+            if value is not None and not isinstance(value, kind)
+        ]
 
     def context(self, provider: Provider) -> ProviderContext:
         """What a provider is built from."""

@@ -70,11 +70,11 @@ class Connection:
         self._reason = ""
         self._written_out = anyio.Event()
         #: Whether the flow is being listened to now, and not held back.
-        self.reading = False
+        self.reading: bool = False
         #: Bytes that came so far.
-        self.received = 0
+        self.received: int = 0
         #: When the last of them came, on the loop's clock; at first: when it was made.
-        self.heard_at = anyio.current_time()
+        self.heard_at: float = anyio.current_time()
 
     async def run(self, may_read: anyio.Event) -> str:
         """Serve the connection to its end; return why it ended.

@@ -32,9 +32,9 @@ class FlowManagerError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.retryable = self.default_retryable if retryable is None else retryable
-        self.hint = self.default_hint if hint is None else hint
-        self.details = details
+        self.retryable: bool = self.default_retryable if retryable is None else retryable
+        self.hint: str = self.default_hint if hint is None else hint
+        self.details: dict[str, Any] = details
 
     def about(self, **details: Any) -> FlowManagerError:
         """Add what the raiser did not know; what it did know stays. Returns itself."""
@@ -120,7 +120,7 @@ class InvalidRequest(FlowManagerError):
         told = "; ".join(f"{f.field}: {f.message}" for f in faults)
         errors = [{"field": f.field, "message": f.message} for f in faults]
         super().__init__(f"Invalid request: {told}", errors=errors, **details)
-        self.faults = tuple(faults)
+        self.faults: tuple[Fault, ...] = tuple(faults)
 
 
 class SystemFault(FlowManagerError):
@@ -148,4 +148,4 @@ class ConfigurationError(SystemFault):
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__("; ".join(f"{f.field}: {f.message}" for f in faults))
-        self.faults = tuple(faults)
+        self.faults: tuple[Fault, ...] = tuple(faults)

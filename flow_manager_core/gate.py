@@ -24,7 +24,7 @@ class Gate:
         self._opened = anyio.Event()
         self._under_way: set[anyio.CancelScope] = set()
         #: Set when the engine should be asked before its time.
-        self.ask_now = anyio.Event()
+        self.ask_now: anyio.Event = anyio.Event()
 
     @property
     def is_open(self) -> bool:

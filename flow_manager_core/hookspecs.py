@@ -27,9 +27,9 @@ from flow_manager_core.providers import (
 PROJECT = "flow_manager"
 
 #: Marks what is specified here.
-hookspec = pluggy.HookspecMarker(PROJECT)
+hookspec: pluggy.HookspecMarker = pluggy.HookspecMarker(PROJECT)
 #: Marks a plugin's function as the hook whose name it has.
-hookimpl = pluggy.HookimplMarker(PROJECT)
+hookimpl: pluggy.HookimplMarker = pluggy.HookimplMarker(PROJECT)
 
 
 @hookspec

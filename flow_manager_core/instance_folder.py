@@ -41,7 +41,8 @@ def _lock(descriptor: int, instance: str) -> None:
     except BlockingIOError:
         holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
         told = f"another manager of the instance {instance!r} runs (process {holder or 'unknown'})"
-        raise ConfigurationError([Fault("instance", told)]) from None
+        hint = "an instance lives in one process, so a host app runs with one worker"
+        raise ConfigurationError([Fault("instance", f"{told}; {hint}")]) from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 

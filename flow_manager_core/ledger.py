@@ -34,7 +34,7 @@ class Ledger:
         self._records = records
         self._log = get_log("ledger")
         self.strays: dict[str, Desired] = dict(past.desired)
-        self.life = past.facts.get(LIFE, "")
+        self.life: str = past.facts.get(LIFE, "")
 
     async def note(self, record: ContainerRecord, **changes: Any) -> None:
         """Change a container's desired state.

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import anyio
 
@@ -51,6 +51,8 @@ LAST_WORDS = 0.5
 class FlowManager:
     """One manager. Enter it with ``async with``, in the task that also leaves it.
 
+    It may be entered again after it was left, in another event loop too.
+
     Args:
         settings: left out: the defaults. Nothing is read from the environment here.
         plugins: plugin objects besides the installed ones.
@@ -62,6 +64,7 @@ class FlowManager:
 
     Raises:
         ConfigurationError: on entering, with every fault of the settings and choices.
+        RuntimeError: on entering it while it is entered.
     """
 
     def __init__(
@@ -77,7 +80,7 @@ class FlowManager:
         error_format: ErrorFormatProvider | None = None,
         frontends: Sequence[FrontendProvider] | None = None,
     ) -> None:
-        self.settings = settings or Settings()
+        self.settings: Settings = settings or Settings()
         self._host = host or PluginHost(self.settings.blocked_plugins, plugins)
         self._choice = Choice(
             self._host,
@@ -98,14 +101,18 @@ class FlowManager:
         #: Where each frontend listens, once entered.
         self.addresses: list[str] = []
 
-    async def __aenter__(self) -> FlowManager:
-        stack = AsyncExitStack()
+    async def __aenter__(self) -> Self:
+        if self._stack is not None:
+            raise RuntimeError("this manager is entered already: enter it in one place alone")
+        if self._chosen is not None:
+            self._bus = EventBus()  # the last life's is closed, and of another event loop perhaps
+        self._stack = stack = AsyncExitStack()
         try:
             await self._enter(stack)
         except BaseException as error:
+            self._stack = None
             await _leave(stack, error)
             raise
-        self._stack = stack
         return self
 
     async def __aexit__(
@@ -127,6 +134,7 @@ class FlowManager:
         )
         self._executor = Executor(self._services)
         stack.callback(self._bus.close)
+        self.addresses = []
         for provider, context in self._chosen.frontends:
             frontend = await stack.enter_async_context(provider.factory(context, self))
             self.addresses += frontend.addresses

@@ -100,7 +100,7 @@ class SqliteRecords:
             self._base.execute("PRAGMA journal_mode=WAL")
             self._base.execute("PRAGMA synchronous=FULL")
             self._prepare()
-            self.past = self._read()
+            self.past: Past = self._read()
             failing.pop_all()
         self._set_aside()
 

@@ -30,8 +30,8 @@ class ContainerRecord:
     def __init__(self, name: str, terms: Terms) -> None:
         self.name = name
         self.terms = terms
-        self.lock = anyio.Lock()
-        self.look_lock = anyio.Lock()
+        self.lock: anyio.Lock = anyio.Lock()
+        self.look_lock: anyio.Lock = anyio.Lock()
         self.container: Container | None = None
         self.state = ContainerState.CREATED
         self.endpoint: Endpoint | None = None
@@ -40,7 +40,7 @@ class ContainerRecord:
         #: Requests that are about it, waiting ones as well.
         self.requests = 0
         #: What it is meant to be, as recorded; changed through the ledger alone.
-        self.desired = Desired(key=terms.birth, name=name)
+        self.desired: Desired = Desired(key=terms.birth, name=name)
         #: The engine's life in which its run was last asked for or seen.
         self.engine_life = ""
         #: An operation removes it, and draws the conclusions itself.

@@ -35,7 +35,7 @@ class Reporter:
     def __init__(self, bus: EventBus, error_body: ErrorBody) -> None:
         self._bus = bus
         self.error_body = error_body
-        self.news = News()
+        self.news: News = News()
 
     def tell(self, *events: Event) -> None:
         """Publish events, each followed by its line of the feed."""

@@ -35,7 +35,9 @@ class Faulty(Exception):
 
     def __init__(self, *faults: Fault | str) -> None:
         super().__init__("faulty value")
-        self.faults = tuple(Fault("", f) if isinstance(f, str) else f for f in faults)
+        self.faults: tuple[Fault, ...] = tuple(
+            Fault("", f) if isinstance(f, str) else f for f in faults
+        )
 
 
 def describe(value: object) -> str:

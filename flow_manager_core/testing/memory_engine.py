@@ -48,14 +48,14 @@ class MemoryEngine:
     """
 
     def __init__(self, programs: Mapping[str, Program]) -> None:
-        self.programs = dict(programs)
+        self.programs: dict[str, Program] = dict(programs)
         self.boxes: dict[str, dict[str, Box]] = {}
         #: Errors that backends' methods raise, by the method's name, for as long as they are here.
         self.faults: dict[str, Exception] = {}
         #: What `MemoryBackend.ping` says of it; `restart` sets it.
-        self.keeps_flows = True
-        self.lives = 1
-        self.since = now()
+        self.keeps_flows: bool = True
+        self.lives: int = 1
+        self.since: datetime = now()
         self._away = False
         self._names: set[str] = set()
         self._fans: dict[str, EventFan] = {}

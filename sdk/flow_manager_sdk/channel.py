@@ -36,7 +36,7 @@ class Channel:
         self, path: str | None = None, *, secret: str | None = None, limit: int = LIMIT
     ) -> None:
         self._address = Address(path, secret)
-        self.path = self._address.text
+        self.path: str = self._address.text
         self._limit = limit
         self._reader = FrameReader(limit)
         self._bodies: deque[bytes] = deque()

@@ -1,7 +1,6 @@
 """A pytest plugin: runs the JavaScript client under the installed Node.js.
 
-`npm install` is run once, into the repository's cache folder; no lock file is kept, since one would
-name a registry.
+`npm install` is run once, into the repository's cache folder.
 """
 
 from __future__ import annotations
@@ -17,13 +16,14 @@ from typing import Any
 import pytest
 from attrs import frozen
 
+from tests.support.npm import needed_node, npm_install
+
 HERE = Path(__file__).parent
 CACHE = HERE.parent.parent / ".cache" / "node"
-#: Seconds: for npm to install, for one script to end.
-INSTALL_TIMEOUT, SCRIPT_TIMEOUT = 300.0, 180.0
+#: Seconds for one script to end.
+SCRIPT_TIMEOUT = 180.0
 
 _SCRIPTS = ("life.mjs",)
-_STAMP = ".installed"
 
 
 @frozen
@@ -75,32 +75,13 @@ class NodeClient:
 @pytest.fixture(scope="session")
 def node_client() -> NodeClient:
     """The JavaScript client, installed; the test is skipped without Node.js, but never in CI."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        told = "NO NODE.JS: the JavaScript client is NOT tested (needs node and npm)"
-        if os.environ.get("CI"):
-            pytest.fail(told)
-        pytest.skip(told)
+    node, npm = needed_node("the JavaScript client is NOT tested")
     install(npm)
     return NodeClient(node)
 
 
 def install(npm: str) -> None:
-    """Have npm install the client, unless it is there."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    wanted = (HERE / "package.json").read_text()
-    for name in ("package.json", *_SCRIPTS):
+    """Have npm install the client, unless it is there; bring this folder's scripts up to date."""
+    npm_install(npm, HERE / "package.json", CACHE)
+    for name in _SCRIPTS:
         shutil.copyfile(HERE / name, CACHE / name)
-    stamp = CACHE / _STAMP
-    if stamp.exists() and stamp.read_text() == wanted:
-        return
-    done = subprocess.run(
-        [npm, "install", "--no-package-lock", "--no-audit", "--no-fund", "--omit=dev"],
-        cwd=CACHE,
-        capture_output=True,
-        text=True,
-        timeout=INSTALL_TIMEOUT,
-        check=False,
-    )
-    assert done.returncode == 0, f"npm install failed:\n{done.stderr}"
-    stamp.write_text(wanted)

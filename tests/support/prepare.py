@@ -9,6 +9,7 @@ import shutil
 
 from tests.node.node_fixture import install
 from tests.support.images import debian_tar
+from tests.typing.pyright import install_pyright
 
 
 def main() -> None:
@@ -17,6 +18,7 @@ def main() -> None:
         debian_tar()
     if npm := shutil.which("npm"):
         install(npm)
+        install_pyright(npm)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ class BackendPrograms:
     core: Settings
     code_path: Path
 
-    pytestmark = pytest.mark.anyio
+    pytestmark: pytest.MarkDecorator = pytest.mark.anyio
 
     def open(self, core: Settings) -> AbstractAsyncContextManager[ContainerBackend]:
         """Give a backend for ``core.instance``; the context is one life of it.

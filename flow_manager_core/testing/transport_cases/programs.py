@@ -28,7 +28,7 @@ class Keeper:
 
     def __init__(self) -> None:
         self.streams: list[ByteStream] = []
-        self.ended = 0
+        self.ended: int = 0
         self._release = anyio.Event()
 
     async def __call__(self, stream: ByteStream) -> None:
@@ -64,7 +64,7 @@ class TransportPrograms:
 
     core: Settings
 
-    pytestmark = pytest.mark.anyio
+    pytestmark: pytest.MarkDecorator = pytest.mark.anyio
 
     def open(self) -> AbstractAsyncContextManager[Transport]:
         """Give a life of the transport; all lives of one test are at the same place."""

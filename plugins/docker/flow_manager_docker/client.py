@@ -7,7 +7,7 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -47,7 +47,7 @@ class EngineClient:
     def __init__(self, timeout: float, connections: int = 1, *, ask_version: bool = True) -> None:
         self._timeout = timeout
         self._connections = connections
-        self.api = self._sdk(MINIMUM_DOCKER_API_VERSION)
+        self.api: Any = self._sdk(MINIMUM_DOCKER_API_VERSION)
         self._prefix = ""
         self.dialect = DOCKER
         if ask_version:
@@ -57,7 +57,7 @@ class EngineClient:
                 self.dialect = dialect_of(told.headers)
             self.api = self._sdk(version)
             self._prefix = f"/v{version}"
-        self.local = isinstance(self.api.get_adapter(self.api.base_url), SocketAdapter)
+        self.local: bool = isinstance(self.api.get_adapter(self.api.base_url), SocketAdapter)
 
     def _sdk(self, version: str) -> Any:
         try:
@@ -110,8 +110,8 @@ class EngineStream:
     def __init__(self, response: requests.Response) -> None:
         self._response = response
         self._socket: socket.socket | None = getattr(response.raw.connection, "sock", None)
-        self.headers = response.headers
-        self.raw = response.raw
+        self.headers: Mapping[str, str] = response.headers
+        self.raw: Any = response.raw
 
     def __enter__(self) -> EngineStream:
         return self
@@ -172,7 +172,7 @@ class Abortable:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._stream: EngineStream | None = None
-        self.aborted = False
+        self.aborted: bool = False
 
     def adopt(self, stream: EngineStream) -> bool:
         """Take a stream that was just opened; false when it is no longer wanted."""

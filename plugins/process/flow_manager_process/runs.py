@@ -26,7 +26,7 @@ class LiveRun:
 
     def __init__(self, record: RunRecord) -> None:
         self.record = record
-        self.ended = anyio.Event()
+        self.ended: anyio.Event = anyio.Event()
         self._pidfd = open_pidfd(record.keeper)
         # After the opening: now the descriptor cannot come to mean another process.
         if not record.kept():

@@ -47,7 +47,7 @@ class Recorder:
         self._partial = {b"o": b"", b"e": b""}
         self._at = 0
         self._torn = False
-        self.lost = 0
+        self.lost: int = 0
         self._open()
 
     def _open(self) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hmac
 from ipaddress import ip_address
 
+import anyio.to_thread
+
 from flow_manager_core.errors import ConfigurationError, InvalidRequest
 from flow_manager_core.models import Fault
 from flow_manager_core.settings import Settings
 from flow_manager_core.structuring import describe
+from flow_manager_core.tokens import with_token
 
 _EVENTS_LIMIT = 100
 
@@ -26,6 +29,19 @@ def is_loopback(host: str) -> bool:
     return address.is_loopback or (mapped is not None and mapped.is_loopback)
 
 
+async def with_token_file(core: Settings) -> Settings:
+    """The settings with the token that `token_file` holds, where that is what was set.
+
+    ``serve`` has done so already; a host that carries the manager inside has not.
+
+    Raises:
+        ConfigurationError: the file cannot be used.
+    """
+    if core.token or not core.token_file:
+        return core
+    return await anyio.to_thread.run_sync(with_token, core)
+
+
 class Access:
     """Checks what a client presents.
 
@@ -40,7 +56,7 @@ class Access:
         if not core.token and not core.no_auth:
             told = "is empty: set it or token_file, or no_auth on a loopback address"
             raise ConfigurationError([Fault("token", told)])
-        self.open = core.no_auth
+        self.open: bool = core.no_auth
         self._token = core.token.encode()
 
     def admit(self, auth: object) -> frozenset[str] | None:

@@ -25,7 +25,7 @@ from flow_manager_socketio.namespace import RequestLimits, Requests
 from flow_manager_socketio.polling import post_packets
 from flow_manager_socketio.queues import ClientQueue, Crowd, QueueLimits
 from flow_manager_socketio.relay import Relay
-from flow_manager_socketio.responses import refuse, respond
+from flow_manager_socketio.responses import pass_lifespan, refuse, respond
 from flow_manager_socketio.settings import SocketIOSettings
 from flow_manager_socketio.tasks import OwnedTasks
 
@@ -38,8 +38,8 @@ _ANSWERING, _CANCELLING, _FLUSHING = 0.8, 0.4, 0.6
 class SocketIOApp:
     """Lets Socket.IO clients and HTTP requests in. It lives once, on asyncio.
 
-    A host mounts it (``Mount("/flows", app)``) and enters `running` for as long as it serves, in
-    its lifespan for instance; requests outside of that are answered with 503.
+    Whoever serves it enters `running` for as long as it does; requests outside of that are answered
+    with 503. `mounting.MountedSocketIO` does so for hosts.
 
     Args:
         gateway: the manager's side.
@@ -107,14 +107,16 @@ class SocketIOApp:
         """
         require_asyncio()
         relay = Relay(self._gateway, self._emit, self._log)
-        failure: Exception | None = None
+        failure: BaseException | None = None
         async with anyio.create_task_group() as group:
             await group.start(relay.run)
             group.start_soon(self._doorkeeper.run)
             self._open = True
             try:
                 yield
-            except Exception as error:  # noqa: BLE001 - carried past the task group's wrapping
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as error:  # noqa: BLE001 - carried past the task group's wrapping
                 failure = error
             finally:
                 with anyio.CancelScope(shield=True):
@@ -160,14 +162,17 @@ class SocketIOApp:
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._http(scope, receive, send)
-        elif not self._open:
+            await pass_lifespan(receive, send)
+            return
+        route = _route(scope)
+        if not self._open:
             error = ShuttingDown("The service is starting or closing")
             await refuse(scope, send, self._gateway, 503, error)
-        elif _route(scope).rstrip("/") == PATH:
+        elif route.rstrip("/") == PATH:
             await self._serve_engine(scope, receive, send)
         else:
-            await self._http(scope, receive, send)
+            root = scope["path"].removesuffix(route)
+            await self._http({**scope, "root_path": root}, receive, send)
 
     async def _serve_engine(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
@@ -198,7 +203,12 @@ class SocketIOApp:
 def _route(scope: Scope) -> str:
     """The path below the point at which a host has mounted the app."""
     path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))
+    root: str = scope.get("root_path", "")
+    # A proxy may have taken a prefix off the path which the host's own root still names.
+    for prefix in (root, root.removeprefix(scope.get("app_root_path", ""))):
+        if prefix and f"{path}/".startswith(f"{prefix}/"):
+            return path.removeprefix(prefix)
+    return path
 
 
 def require_asyncio() -> None:

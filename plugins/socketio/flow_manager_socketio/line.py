@@ -33,7 +33,7 @@ class Line:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.client: Address | None = scope.get("client")
         self.session: str | None = None
-        self.answered = False
+        self.answered: bool = False
         self._gone = f"{scope['type']}.disconnect"
         self._receive = receive
         self._send = send

@@ -36,7 +36,7 @@ class TextPacket(packet.Packet):  # type: ignore[misc]  # python-socketio has no
     packet_type: int
     data: Any
     uses_binary_events = False
-    json = SimpleNamespace(dumps=jsontext.dumps, loads=jsontext.loads)
+    json: SimpleNamespace = SimpleNamespace(dumps=jsontext.dumps, loads=jsontext.loads)
 
     def decode(self, encoded_packet: str) -> int:
         """Read a packet; attachments it announces are not waited for.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from flow_manager_core.contracts import Gateway
 from flow_manager_core.errors import FlowManagerError
 from flow_manager_socketio import jsontext
-from flow_manager_socketio.line import Scope, Send
+from flow_manager_socketio.line import Receive, Scope, Send
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -48,3 +48,12 @@ async def respond(
     start = {"type": f"{prefix}.response.start", "status": status}
     await send({**start, "headers": [length, *headers]})
     await send({"type": f"{prefix}.response.body", "body": body})
+
+
+async def pass_lifespan(receive: Receive, send: Send) -> None:
+    """Let a server begin and end, for an app whose life is another's affair."""
+    while True:
+        kind = (await receive())["type"]
+        await send({"type": f"{kind}.complete"})
+        if kind == "lifespan.shutdown":
+            return

@@ -46,7 +46,7 @@ class UnixSocketEndpoint(Endpoint):
         on_closed: Callable[[], object],
     ) -> None:
         self.place = place
-        self.address = str(place.address)
+        self.address: str = str(place.address)
         self._handler = handler
         self._settings = settings
         self._log = log

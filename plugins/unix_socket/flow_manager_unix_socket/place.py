@@ -40,9 +40,9 @@ class Place:
     """
 
     def __init__(self, root: Path, name: str) -> None:
-        self.folder = root / f"{name}.d"
-        self.socket = self.folder / SOCKET_NAME
-        self.address = root / f"{name}.sock"
+        self.folder: Path = root / f"{name}.d"
+        self.socket: Path = self.folder / SOCKET_NAME
+        self.address: Path = root / f"{name}.sock"
         self._root = root
         self._identity: Identity | None = None
 

@@ -61,7 +61,7 @@ class Choice:
         self._host = host
         self._settings = settings
         self._provider_settings = provider_settings
-        self._given = {
+        self._given: dict[str, Any] = {
             "backend": backend,
             "transport": transport,
             "recovery": recovery,

@@ -30,6 +30,7 @@ class AwkwardGateway:
 
     version = "0"
     backend_name = "awkward"
+    error_media_type = "application/json"
     bus: EventBus = field(factory=lambda: EventBus(limit=ROOM))
     #: The operations asked for.
     asked: list[str] = field(factory=list)

@@ -46,7 +46,7 @@ assert_type(flow_manager_recovery_policies(), list[fm.RecoveryProvider])
 host = fm.PluginHost(plugins=[object()], installed=False)
 assert_type(host.choose(fm.RecoveryProvider, "patient"), fm.RecoveryProvider)
 assert_type(host.providers(fm.TransportProvider), list[fm.TransportProvider])
-assert_type(host.infos, list[PluginInfo])
+assert_type(host.infos, tuple[PluginInfo, ...])
 
 flow_manager_frontends(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 fm.hookimpl(first=True)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]

@@ -110,7 +110,7 @@ class Manager(Service):
     def _listen(self, process: subprocess.Popen[str], heard: threading.Event) -> None:
         assert process.stdout
         for line in process.stdout:
-            if line.startswith("Listening on "):
+            if line.startswith("Listening on http"):
                 self.listening_at = time.monotonic()
                 self.url = line.split()[-1]
                 heard.set()

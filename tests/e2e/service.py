@@ -93,7 +93,7 @@ class Service:
         assert self.process and self.process.stdout
         for line in self.process.stdout:
             self.lines.append(line.rstrip("\n"))
-            if line.startswith("Listening on "):
+            if line.startswith("Listening on http"):
                 self.url = line.split()[-1]
                 listening.set()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import shutil
 import signal
 import subprocess
@@ -33,14 +32,6 @@ flow.run()
 """
 
 
-def bridge_address(engine: Any) -> str:
-    """The address of the engine's host, as its containers see it."""
-    with engine.client() as client:
-        (config,) = client.inspect_network("bridge")["IPAM"]["Config"]
-    # An engine in its first life does not name it; it takes the subnet's first address.
-    return str(config.get("Gateway") or ipaddress.ip_network(config["Subnet"])[1])
-
-
 @pytest.fixture(
     scope="module", params=["process", pytest.param("docker", marks=pytest.mark.docker)]
 )
@@ -51,7 +42,7 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[S
     if request.param == "docker":
         engine = request.getfixturevalue("docker_engine")
         image = request.getfixturevalue("flow_image")
-        environ["FLOW_MANAGER_TCP_HOST"] = bridge_address(engine)
+        environ["FLOW_MANAGER_TCP_HOST"] = engine.gateway()
         started = Service(root, "docker", image, engine.url, **environ)
     else:
         started = Service(root, "process", "python", "", **environ)

@@ -7,6 +7,7 @@ answers. With none the tests are skipped, or, with CI set, fail.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -59,6 +60,13 @@ class DockerEngine:
             made.close()
             raise
         return made
+
+    def gateway(self) -> str:
+        """The address of the engine's host, as its containers see it."""
+        with self.client() as client:
+            (config,) = client.inspect_network("bridge")["IPAM"]["Config"]
+        # An engine in its first life does not name it; it takes the subnet's first address.
+        return str(config.get("Gateway") or ipaddress.ip_network(config["Subnet"])[1])
 
     def answers(self) -> bool:
         """Whether it is there."""

@@ -6,6 +6,7 @@ containers get a network of their own through the plugins of CNI, in this proces
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -83,6 +84,10 @@ class PodmanEngine(DockerEngine):
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def gateway(self) -> str:
+        (network,) = json.loads(self.run("network", "inspect", "podman"))
+        return str(network["subnets"][0]["gateway"])
 
     def start(self) -> None:
         """Start the service, and wait until it answers."""

@@ -32,7 +32,7 @@ class Judge:
         self._backend = backend
         self._gate = gate
         #: The engine as it last answered.
-        self.engine = EngineInfo("unknown", "")
+        self.engine: EngineInfo = EngineInfo("unknown", "")
         self._returned_killing = False
         self._blind_since: float | None = None
         self._notes: dict[str, Notes] = {}

@@ -15,7 +15,7 @@ What goes through the door is written as JSON and read again: nobody gets the ma
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import anyio
@@ -58,7 +58,7 @@ class MemoryDoor:
 class MemoryFrontend(Frontend):
     """Lets in whoever stands at the door."""
 
-    addresses = ("memory:",)
+    addresses: Sequence[str] = ("memory:",)
 
     def __init__(self, gateway: Gateway, tasks: TaskGroup, log: Log) -> None:
         self._gateway = gateway

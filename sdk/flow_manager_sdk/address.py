@@ -44,10 +44,10 @@ class Address:
     """
 
     def __init__(self, path: str | None = None, secret: str | None = None) -> None:
-        self.text = path or socket_path()
+        self.text: str = path or socket_path()
         self._tcp = _host_and_port(self.text) if self.text.startswith(_SCHEME) else None
         #: Empty for a Unix socket, which nobody else can reach.
-        self.secret = (secret or _environment_secret()) if self._tcp else ""
+        self.secret: str = (secret or _environment_secret()) if self._tcp else ""
 
     def dial(self) -> socket.socket:
         """Connect.

@@ -41,7 +41,7 @@ def failure(kind: type[FlowManagerError], text: str, **details: Any) -> FlowMana
 
 #: Cases are inherited by each format's class, and keep nothing between them. Why an example fails
 #: is told by its assertion; looking for its causes would trace a thousand runs.
-inherited = hypothesis.settings(
+inherited: hypothesis.settings = hypothesis.settings(
     deadline=None,
     max_examples=50,
     phases=[p for p in hypothesis.Phase if p is not hypothesis.Phase.explain],

@@ -105,7 +105,7 @@ class FrontendClients:
 
     folder: Path
 
-    pytestmark = pytest.mark.anyio
+    pytestmark: ClassVar[pytest.MarkDecorator] = pytest.mark.anyio
 
     def client(self, address: str) -> AbstractAsyncContextManager[FrontendClient]:
         """Let a client in, which hears all events from then on; leaving it is its end.

@@ -118,6 +118,6 @@ def wishes() -> st.SearchStrategy[RestartPolicy]:
 
 
 #: Cases are inherited by each policy's class, and keep nothing between them.
-inherited = hypothesis.settings(
+inherited: hypothesis.settings = hypothesis.settings(
     deadline=None, suppress_health_check=[hypothesis.HealthCheck.differing_executors]
 )

@@ -45,7 +45,7 @@ _SERVING = (
     click.option("--log-format", metavar="FORMAT", help="console or json."),
 )
 
-as_json = click.option("--json", "as_json", is_flag=True, help="For programs.")
+as_json: Callable[[F], F] = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
 
 def choosing(command: F) -> F:

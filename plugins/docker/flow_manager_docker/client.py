@@ -18,7 +18,7 @@ from docker.errors import DockerException, create_api_error_from_http_exception
 from docker.transport import UnixHTTPAdapter
 from docker.utils import kwargs_from_env
 
-from flow_manager_docker.dialects import DOCKER, dialect_of
+from flow_manager_docker.dialects import DOCKER, Dialect, dialect_of
 from flow_manager_docker.socket_adapter import SocketAdapter
 
 #: What the kernel says of a socket's peer: process, user and group; see unix(7).
@@ -49,7 +49,7 @@ class EngineClient:
         self._connections = connections
         self.api: Any = self._sdk(MINIMUM_DOCKER_API_VERSION)
         self._prefix = ""
-        self.dialect = DOCKER
+        self.dialect: Dialect = DOCKER
         if ask_version:
             # The SDK asks through an adapter of its own, so this client asks itself.
             with self.api, self.open("GET", "/_ping") as told:

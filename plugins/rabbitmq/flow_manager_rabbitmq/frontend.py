@@ -24,7 +24,7 @@ class RabbitMQFrontend(Frontend):
     """Serves whoever can reach the broker."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
-        self.addresses = tuple(addresses)
+        self.addresses: Sequence[str] = tuple(addresses)
 
 
 @asynccontextmanager

@@ -74,10 +74,10 @@ class Line:
         self._events: AbstractExchange
         self._consumer: str | None = None
         #: Set when the connection or a part of it that matters has ended.
-        self.lost = anyio.Event()
-        self.reason = "it was closed"
+        self.lost: anyio.Event = anyio.Event()
+        self.reason: str = "it was closed"
         #: Whether it ended because the broker sent what no client library can read.
-        self.unreadable = False
+        self.unreadable: bool = False
 
     async def open(self) -> None:
         """Connect, and see to it that the queue and the exchange are there.

@@ -85,4 +85,4 @@ class MountedSocketIO(Frontend):
         else:
             error = ShuttingDown("The manager of this app is not entered", hint=_ENTER)
             body = dumps(standard_format(error, now())).encode()
-            await respond(scope, send, 503, body)
+            await respond(scope, send, 503, body, [(b"content-type", b"application/json")])

@@ -39,7 +39,7 @@ class TcpEndpoint(Endpoint):
         on_closed: Callable[[TcpEndpoint, bool], Awaitable[None]],
     ) -> None:
         # The fragment is for people: nobody dials it.
-        self.address = f"{url}#{name}"
+        self.address: str = f"{url}#{name}"
         self.name = name
         self.secret = ""
         self._url = url

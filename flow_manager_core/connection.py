@@ -27,9 +27,10 @@ FAIRNESS = 100
 #: Seconds for the last frames when this side closes.
 FLUSH = 0.5
 #: Looks in a row, and seconds between them, that must find nothing to be read before an ending
-#: connection counts as read out: what was sent before is there at once.
+#: connection counts as read out. Over a Unix socket what was sent before is there at once; over TCP
+#: a small last piece waits for an acknowledgement, which Linux delays by 200 ms at the most.
 LOOKS = 2
-LOOK = 0.02
+LOOK = 0.12
 #: Bytes that are still read of an ending connection; the kernel keeps less of one that is over.
 LAST_WORDS = 4 * 1024 * 1024
 

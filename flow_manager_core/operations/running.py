@@ -99,6 +99,9 @@ async def start_container(
     services: Services, record: ContainerRecord, _request: StartContainer, _turn: Turn
 ) -> dict[str, Any]:
     """Start a container; one that runs is left as it is."""
+    # An end that was not noticed yet is told before a new run hides it.
+    await services.supervisor.look(record)
+    services.recovery.cancel(record)
     record.forgive()
     await start_run(services, record)
     services.reporter.note(record, "container_started", f"Container {record.name} started")

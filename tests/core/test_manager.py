@@ -264,6 +264,10 @@ async def obey_code(flow: MemoryFlow) -> int | None:
     return int(said)
 
 
+async def sleep_for_ever(flow: MemoryFlow) -> None:
+    await anyio.sleep_forever()
+
+
 @pytest.mark.parametrize("ends", ["0", "1"])
 async def test_an_update_wins_over_a_restart_that_waits_and_runs_the_new_code(
     ends: str, tmp_path: Path
@@ -309,6 +313,26 @@ async def test_an_update_of_a_flow_that_ended_unnoticed_does_not_start_it(
             key = made["container_id"]
             await h.ask("update_container", container_id=key, code_path=str(tmp_path))
             assert (await h.ask("get_container_status", container_id=key))["state"] == "exited"
+        group.cancel_scope.cancel()
+
+
+async def test_a_crash_that_nobody_noticed_yet_is_told_before_a_start_hides_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with anyio.create_task_group() as group:
+        engine = await group.start(hold, {"endless": sleep_for_ever})
+        async with house(engine, reconcile_interval=60.0) as h:
+            made = await h.ask("create_container", image="endless", start=True)
+            await anyio.wait_all_tasks_blocked()
+            # The engine's word of the end is still on its way.
+            monkeypatch.setattr(engine.fan("default"), "publish", lambda _event: None)
+            h.kill()
+            (box,) = engine.boxes["default"].values()
+            await h.until(lambda: box.run is None)
+            await h.ask("start_container", container_id=made["container_id"])
+            await h.until(lambda: h.names("container_crashed"))
+            status = await h.ask("get_container_status", container_id=made["container_id"])
+            assert status["state"] == "running"
         group.cancel_scope.cancel()
 
 

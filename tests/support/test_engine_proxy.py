@@ -210,5 +210,7 @@ def test_a_client_that_goes_takes_its_stream_from_the_engine(
     assert next(output) == b"ready\n"
     assert following()
     output.close()
+    # The SDK's stream ends the connection and leaves the response open.
+    output._response.close()
     engine.close()
     until(lambda: not following())

@@ -86,4 +86,4 @@ def test_traffic_is_summed_without_the_loopback() -> None:
 )
 def test_a_program_is_searched_as_the_container_would(program: str, places: list[str]) -> None:
     config = {"WorkingDir": "/w", "Env": ["PATH=/a:b", "odd"]}
-    assert list(candidates({"Path": program, "Config": config})) == places
+    assert list(candidates({"Path": program, "Args": [], "Config": config})) == places

@@ -127,8 +127,10 @@ def test_a_url_that_names_no_broker_is_refused_without_its_password(url: str) ->
 def test_a_setting_out_of_bounds_is_named_with_its_section(name: str, value: str) -> None:
     environ = {f"FLOW_MANAGER_RABBITMQ_{name.upper()}": value}
     provider = PluginHost(installed=False, plugins=[plugin]).choose(FrontendProvider, "rabbitmq")
+    sources = Sources.read({}, environ)
+    sources.providers([provider])
     with pytest.raises(ConfigurationError, match=name) as caught:
-        Sources.read({}, environ).providers([provider])
+        sources.check()
     assert caught.value.faults[0].field.startswith("rabbitmq")
     assert "hidden" not in str(caught.value)
 

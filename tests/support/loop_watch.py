@@ -9,6 +9,7 @@ does not.
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -138,6 +139,12 @@ class LoopWatchPlugin:
 
     def __init__(self, watch: LoopWatch) -> None:
         self._watch = watch
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self) -> None:
+        """Spare the garbage collector thousands of tests: a sweep over them holds the loop."""
+        gc.collect()
+        gc.freeze()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:

@@ -2,8 +2,8 @@
 
 What is measured is one callback (asyncio) or one task step (trio), on the thread that runs the
 tests: the wall time it took, less the time that the thread was ready to run but the machine was
-busy with others. So a sleep, a blocking call or a long computation counts, a crowded machine
-does not.
+busy with others, and less the time of the garbage collector, which sweeps over thousands of tests
+as well. So a sleep, a blocking call or a long computation counts, a crowded machine does not.
 """
 
 from __future__ import annotations
@@ -57,6 +57,30 @@ class RunQueueClock:
             self._file.close()
 
 
+class CollectorClock:
+    """Seconds that the garbage collector has taken."""
+
+    def __init__(self) -> None:
+        self._spent = 0.0
+        self._begun = 0.0
+        gc.callbacks.append(self._note)
+
+    def read(self) -> float:
+        """Return the seconds so far."""
+        return self._spent
+
+    def close(self) -> None:
+        """Count no more."""
+        gc.callbacks.remove(self._note)
+
+    def _note(self, phase: str, _info: dict[str, int]) -> None:
+        now = time.monotonic()
+        if phase == "start":
+            self._begun = now
+        else:
+            self._spent += now - self._begun
+
+
 @define
 class LoopWatch:
     """Times the steps of the loop on the thread that made it.
@@ -67,12 +91,13 @@ class LoopWatch:
 
     bound: float = BOUND
     found: list[Blocked] = field(factory=list)
-    _clock: RunQueueClock = field(factory=RunQueueClock)
+    _crowd: RunQueueClock = field(factory=RunQueueClock)
+    _collector: CollectorClock = field(factory=CollectorClock)
     _thread: int = field(factory=threading.get_ident)
 
     def begin(self) -> tuple[float, float]:
         """Return what `end` needs to know of a step's beginning."""
-        return time.monotonic(), self._clock.read()
+        return time.monotonic(), self._crowd.read() + self._collector.read()
 
     def end(self, begun: tuple[float, float], who: object) -> None:
         """Take note of a step that was too long."""
@@ -88,7 +113,8 @@ class LoopWatch:
 
     def close(self) -> None:
         """End the watch."""
-        self._clock.close()
+        self._crowd.close()
+        self._collector.close()
 
 
 class AsyncioSteps:
@@ -139,12 +165,6 @@ class LoopWatchPlugin:
 
     def __init__(self, watch: LoopWatch) -> None:
         self._watch = watch
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_finish(self) -> None:
-        """Spare the garbage collector thousands of tests: a sweep over them holds the loop."""
-        gc.collect()
-        gc.freeze()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:

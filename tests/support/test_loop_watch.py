@@ -70,6 +70,16 @@ def test_the_marker_lets_a_test_block(run):
     result.assert_outcomes(passed=2)
 
 
+def test_the_garbage_collector_does_not_count(run):
+    result = run(
+        "import gc\n"
+        "class Slow:\n    def __del__(self):\n        time.sleep(0.5)\n"
+        "async def test_it():\n"
+        "    one = Slow()\n    one.self = one\n    del one\n    gc.collect()\n"
+    )
+    result.assert_outcomes(passed=2)
+
+
 def test_a_crowded_machine_does_not_count(run):
     result = run(
         "import os, subprocess, sys\n"

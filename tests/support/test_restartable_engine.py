@@ -17,17 +17,18 @@ from tests.support.restartable_engine import RestartableEngine, _members, _names
 
 pytestmark = pytest.mark.docker
 
-PROGRAM = "import os, time; time.sleep({0}); os._exit(3)"
+PROGRAM = "import os, time; print('up', flush=True); time.sleep({0}); os._exit(3)"
 
 
 def flow(engine: RestartableEngine, seconds: float) -> str:
-    """Start a flow that ends by itself, with code 3."""
+    """Start a flow that ends by itself, with code 3; an init forwards no signal before it is up."""
     with engine.client() as client:
         config = client.create_host_config(init=True)
         made = client.create_container(
             FLOW_IMAGE, ["python3", "-c", PROGRAM.format(seconds)], host_config=config
         )
         client.start(made)
+        until(lambda: client.logs(made) == b"up\n")
         return str(made["Id"])
 
 

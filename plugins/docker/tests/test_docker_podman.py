@@ -50,11 +50,12 @@ class TestDockerBackendOnPodman(BackendSuite):
 
     @pytest.mark.usefixtures("event_memory")
     async def test_a_stop_is_remembered_with_its_signal(self, backend: ContainerBackend) -> None:
-        """Podman tells of a stop by its end alone: neither ``stop`` nor a signal's number."""
+        """Podman tells of the end, of the stop only now and then, and of no signal's number."""
         made = await self.running(backend, self.runs("a"))
         await backend.stop(made, self.patience)
         kinds = [e.kind for e in await self.recalled(backend, made)]
-        assert kinds == [EngineEventKind.STARTED, EngineEventKind.DIED]
+        assert kinds[:2] == [EngineEventKind.STARTED, EngineEventKind.DIED]
+        assert kinds[2:] in ([], [EngineEventKind.STOPPED])
 
 
 @pytest.fixture
@@ -223,7 +224,7 @@ async def test_a_stop_by_podmans_own_hand_is_a_crash_only_where_its_code_is_not_
     await until(ready)
     await to_thread.run_sync(podman_engine.run, "stop", key)
     told = await client.event("status_changed", container_id=key, old_state="running")
-    # Podman may tell of its stop in time or too late.
+    # Podman 4.3 tells of its own stop in some runs and not in others.
     state = told["new_state"]
     assert state in states
     if state == "exited":

@@ -13,6 +13,7 @@ from flow_manager_core.events import (
     Event,
     HealthWarned,
     MessageReceived,
+    ResourceAlerted,
     SocketConnected,
     SocketDisconnected,
     StatusChanged,
@@ -62,6 +63,12 @@ def _warned(event: HealthWarned) -> Told:
     return "health_warning", told, {"health": event.health, "failures": event.failures}
 
 
+def _alerted(event: ResourceAlerted) -> Told:
+    value, threshold = f"{event.current_value:.10g}", f"{event.threshold:.10g}"
+    told = f"Resource alert: {event.resource_type} is {value}, the threshold is {threshold}"
+    return "resource_alert", told, {"resource_type": event.resource_type}
+
+
 _WORDS: Mapping[type[Event], Callable[[Any], Told]] = {
     StatusChanged: _status,
     ContainerCrashed: _crash,
@@ -71,6 +78,7 @@ _WORDS: Mapping[type[Event], Callable[[Any], Told]] = {
     MessageReceived: _received,
     ErrorReported: _error,
     HealthWarned: _warned,
+    ResourceAlerted: _alerted,
 }
 
 

@@ -182,6 +182,14 @@ class ResourceMeter(ABC):
     async def usage(self, container_id: str) -> ResourceUsage | None:
         """Measure now, within milliseconds; ``None`` when it does not run or cannot be seen."""
 
+    async def usages(self, container_ids: Sequence[str]) -> Mapping[str, ResourceUsage]:
+        """Measure many in one go, for the monitoring's rounds; those that cannot be are left out.
+
+        A backend whose single measurement costs a thread or a call does better than this.
+        """
+        found = {each: await self.usage(each) for each in container_ids}
+        return {each: usage for each, usage in found.items() if usage is not None}
+
 
 #: What a transport calls with each connection, in a task of the transport's.
 ConnectionHandler = Callable[[ByteStream], Awaitable[None]]

@@ -111,6 +111,30 @@ class HealthWarned(Event):
 
 
 @frozen(kw_only=True)
+class ResourceAlerted(Event):
+    """A container's use of a resource came to its threshold; told once until it fell back.
+
+    Args:
+        resource_type: a field of ``resource_usage``.
+        usage_data: the whole sample.
+    """
+
+    name: ClassVar[str] = "resource_alert"
+    resource_type: str
+    current_value: float
+    threshold: float
+    usage_data: Mapping[str, Any]
+
+
+@frozen(kw_only=True)
+class ContainerStatusUpdated(Event):
+    """How a running container is, every monitoring interval; `status` as a request would get it."""
+
+    name: ClassVar[str] = "container_status_update"
+    status: Mapping[str, Any]
+
+
+@frozen(kw_only=True)
 class ImagePullProgressed(Event):
     """How far a pull has come. `container_id` is empty: the container is not made yet."""
 

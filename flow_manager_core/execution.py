@@ -103,6 +103,8 @@ class Executor:
         services = self._services
         if operation.subject is None:
             async with turns.turn(operation.name) as turn:
+                if not operation.needs_engine:
+                    return await operation.run(services, None, request, turn)
                 return await self._ask(operation, None, request, turn)
         services.gate.require_acquaintance()
         record = operation.subject(services, request, payload)

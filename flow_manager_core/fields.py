@@ -12,7 +12,9 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NewType
 
-from flow_manager_core.models import Fault, Mount, PortMapping
+import attrs
+
+from flow_manager_core.models import Fault, Mount, PortMapping, ResourceUsage
 from flow_manager_core.structuring import (
     Faulty,
     describe,
@@ -46,6 +48,12 @@ PositiveCount = NewType("PositiveCount", int)
 PortNumber = NewType("PortNumber", int)
 MessageCommand = NewType("MessageCommand", str)
 JsonValue = NewType("JsonValue", object)
+ThresholdChanges = NewType("ThresholdChanges", dict[str, float | None])
+
+#: What can have a threshold: every number that is measured.
+MEASURES = tuple(a.name for a in attrs.fields(ResourceUsage) if a.name != "timestamp")
+#: Beyond every number of bytes that can be used.
+LARGEST = float(2**60)
 
 #: What the manager sets itself; a client cannot.
 LABEL_PREFIX = "flow-manager."
@@ -225,6 +233,17 @@ def command(value: object) -> tuple[str, ...]:
     return sequence(value, lambda item: text(item, most=ENVIRONMENT_LIMIT), least=1)
 
 
+def threshold_changes(value: object) -> dict[str, float | None]:
+    """Thresholds by what is measured; ``null`` takes one away."""
+
+    def check(name: str, threshold: object) -> float | None:
+        if name not in MEASURES:
+            raise Faulty(f"is not measured; known are {', '.join(MEASURES)}")
+        return None if threshold is None else number(threshold, least=0, most=LARGEST)
+
+    return mapping(value, check)
+
+
 def json_value(value: object) -> object:
     """Any JSON value; whether it can be sent is the frame's matter."""
     return value
@@ -255,4 +274,5 @@ CHECKS: Mapping[Any, Callable[[object], Any]] = {
     PortNumber: lambda v: integer(v, least=1, most=65535),
     MessageCommand: lambda v: text(v, least=1, most=1024),
     JsonValue: json_value,
+    ThresholdChanges: threshold_changes,
 }

@@ -19,7 +19,9 @@ from flow_manager_core.gate import Gate
 from flow_manager_core.instance_folder import Workplace
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.lifecycle import RunEnded
+from flow_manager_core.monitoring.monitor import Monitor
 from flow_manager_core.operations.running import start_run
+from flow_manager_core.preferences import Preferences
 from flow_manager_core.records import open_records
 from flow_manager_core.recovery import Recoverer
 from flow_manager_core.registry import ContainerRecord, Registry
@@ -46,6 +48,7 @@ class _Ground:
     transport: Transport
     group: TaskGroup
     ledger: Ledger
+    preferences: Preferences
     workplace: Workplace
 
 
@@ -65,6 +68,7 @@ async def build_services(
     looked = anyio.Event()
     ground.group.start_soon(services.supervisor.run)
     ground.group.start_soon(watch.run, looked)
+    ground.group.start_soon(services.monitor.run)
     with anyio.move_on_after(FIRST_LOOK):
         await looked.wait()
     await clear_workplace(services)
@@ -80,6 +84,7 @@ async def _enter(stack: AsyncExitStack, settings: Settings, chosen: Chosen) -> _
         transport=await stack.enter_async_context(transport.factory(transport_context)),
         group=await stack.enter_async_context(anyio.create_task_group()),
         ledger=Ledger(records, past),
+        preferences=Preferences(records, past.facts),
         workplace=workplace,
     )
     stack.callback(ground.group.cancel_scope.cancel)
@@ -135,6 +140,7 @@ def _connect(
         ledger=ground.ledger,
         gate=gate,
         retry=Retrier(policy, gate, settings.retry_for),
+        monitor=Monitor(ground.backend, registry, reporter, gate, ground.preferences, settings),
         workplace=ground.workplace,
         settle=settle,
     )

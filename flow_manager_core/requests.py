@@ -30,6 +30,7 @@ from flow_manager_core.fields import (
     RequestId,
     Seconds,
     Share,
+    ThresholdChanges,
     UserName,
     Volumes,
 )
@@ -262,3 +263,40 @@ class GetContainerLogs(ContainerRequest):
     operation: ClassVar[str] = "get_container_logs"
     tail: PositiveCount | None = None
     since: Since | None = None
+
+
+@frozen(kw_only=True)
+class GetResourceThresholds(Request):
+    """Ask which use of resources is told of."""
+
+    operation: ClassVar[str] = "get_resource_thresholds"
+
+
+@frozen(kw_only=True)
+class SetResourceThresholds(Request):
+    """Change the thresholds that are named; ``null`` takes one away."""
+
+    operation: ClassVar[str] = "set_resource_thresholds"
+    thresholds: ThresholdChanges
+
+
+@frozen(kw_only=True)
+class EnableResourceMonitoring(Request):
+    """Have the containers' use of resources sampled."""
+
+    operation: ClassVar[str] = "enable_resource_monitoring"
+
+
+@frozen(kw_only=True)
+class DisableResourceMonitoring(Request):
+    """Sample no more; what was sampled is kept."""
+
+    operation: ClassVar[str] = "disable_resource_monitoring"
+
+
+@frozen(kw_only=True)
+class GetResourceUsageHistory(ContainerRequest):
+    """Read the latest samples of a container, oldest first."""
+
+    operation: ClassVar[str] = "get_resource_usage_history"
+    limit: PositiveCount = PositiveCount(100)

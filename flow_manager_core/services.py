@@ -11,6 +11,7 @@ from flow_manager_core.contracts import ContainerBackend, Transport
 from flow_manager_core.gate import Gate
 from flow_manager_core.instance_folder import Workplace
 from flow_manager_core.ledger import Ledger
+from flow_manager_core.monitoring.monitor import Monitor
 from flow_manager_core.recovery import Recoverer
 from flow_manager_core.registry import ContainerRecord, Registry
 from flow_manager_core.reporter import Reporter
@@ -39,5 +40,6 @@ class Services:
     ledger: Ledger
     gate: Gate
     retry: Retrier
+    monitor: Monitor
     workplace: Workplace
     settle: Callable[[ContainerRecord], Awaitable[None]]

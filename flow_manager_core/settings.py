@@ -86,6 +86,9 @@ class Settings:
         reconnect_timeout: how long an updated flow may take to open its channel again.
         shutdown_timeout: how long requests in flight may take once the manager closes, and then
             flows that are to be stopped.
+        monitoring: whether containers' use of resources is sampled, as long as no client chooses.
+        monitoring_interval: between two samples.
+        monitoring_history: samples of a container that are kept.
         on_exit: ``leave`` running flows alone when the manager closes, or ``stop`` them; the next
             start brings those back.
     """
@@ -120,4 +123,7 @@ class Settings:
     proof_of_life: float = 3.0
     reconnect_timeout: float = 15.0
     shutdown_timeout: float = 5.0
+    monitoring: bool = True
+    monitoring_interval: float = 10.0
+    monitoring_history: int = 360
     on_exit: OnExit = OnExit.LEAVE

@@ -22,7 +22,10 @@ POSITIVE = (
     "proof_of_life",
     "reconnect_timeout",
     "shutdown_timeout",
+    "monitoring_interval",
 )
+#: Samples of one container; some 300 bytes each.
+LONGEST_HISTORY = 100_000
 
 
 def settings_faults(settings: Settings) -> list[Fault]:
@@ -34,6 +37,8 @@ def settings_faults(settings: Settings) -> list[Fault]:
         faults.append(Fault("port", "must be from 0 to 65535"))
     if not 1024 <= settings.frame_limit <= LARGEST_FRAME:
         faults.append(Fault("frame_limit", f"must be from 1024 to {LARGEST_FRAME} bytes"))
+    if not 1 <= settings.monitoring_history <= LONGEST_HISTORY:
+        faults.append(Fault("monitoring_history", f"must be from 1 to {LONGEST_HISTORY}"))
     for name in ("socket_dir", "state_dir"):
         if not getattr(settings, name).is_absolute():
             faults.append(Fault(name, "must be an absolute path"))

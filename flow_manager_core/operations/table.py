@@ -9,18 +9,30 @@ from attrs import frozen
 
 from flow_manager_core.errors import InvalidRequest
 from flow_manager_core.models import Fault
-from flow_manager_core.operations import create, messages, queries, running, update
+from flow_manager_core.operations import (
+    create,
+    messages,
+    monitoring,
+    queries,
+    running,
+    update,
+)
 from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.requests import (
     ContainerRequest,
     CreateContainer,
     DeleteContainer,
+    DisableResourceMonitoring,
+    EnableResourceMonitoring,
     GetContainerLogs,
     GetContainerStatus,
+    GetResourceThresholds,
+    GetResourceUsageHistory,
     ListContainers,
     Request,
     RestartContainer,
     SendMessage,
+    SetResourceThresholds,
     StartContainer,
     StopContainer,
     UpdateContainer,
@@ -113,6 +125,40 @@ _ROWS = (
         request=ListContainers, event="container_list", subject=None, run=queries.list_containers
     ),
     Operation(request=GetContainerLogs, event="container_logs", run=queries.get_container_logs),
+    Operation(
+        request=GetResourceThresholds,
+        event="resource_thresholds",
+        subject=None,
+        run=monitoring.get_resource_thresholds,
+        needs_engine=False,
+    ),
+    Operation(
+        request=SetResourceThresholds,
+        event="resource_thresholds_updated",
+        subject=None,
+        run=monitoring.set_resource_thresholds,
+        needs_engine=False,
+    ),
+    Operation(
+        request=EnableResourceMonitoring,
+        event="resource_monitoring_enabled",
+        subject=None,
+        run=monitoring.enable_resource_monitoring,
+        needs_engine=False,
+    ),
+    Operation(
+        request=DisableResourceMonitoring,
+        event="resource_monitoring_disabled",
+        subject=None,
+        run=monitoring.disable_resource_monitoring,
+        needs_engine=False,
+    ),
+    Operation(
+        request=GetResourceUsageHistory,
+        event="resource_usage_history",
+        run=monitoring.get_resource_usage_history,
+        needs_engine=False,
+    ),
 )
 
 OPERATIONS: Mapping[str, Operation] = {row.name: row for row in _ROWS}

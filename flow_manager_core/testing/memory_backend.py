@@ -33,6 +33,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
+from attrs import evolve
+
 from flow_manager_core.contracts import CodeStore, ContainerBackend, EventMemory, ResourceMeter
 from flow_manager_core.errors import (
     ContainerNotFound,
@@ -182,6 +184,8 @@ class MemoryBackend(ContainerBackend, EventMemory, CodeStore, ResourceMeter):
     async def usage(self, container_id: str) -> ResourceUsage | None:
         if self._box("usage", container_id).run is None:
             return None
+        if told := self.engine.usages.get(container_id):
+            return evolve(told, timestamp=now())
         return ResourceUsage(
             timestamp=now(),
             cpu_percent=1.0,

@@ -25,6 +25,7 @@ from flow_manager_core.models import (
     EngineEvent,
     EngineEventKind,
     LogLine,
+    ResourceUsage,
 )
 from flow_manager_core.testing.event_fan import EventFan
 from flow_manager_core.testing.memory_container import (
@@ -52,6 +53,8 @@ class MemoryEngine:
         self.boxes: dict[str, dict[str, Box]] = {}
         #: Errors that backends' methods raise, by the method's name, for as long as they are here.
         self.faults: dict[str, Exception] = {}
+        #: What `MemoryBackend.usage` says of running containers, by id, instead of its own words.
+        self.usages: dict[str, ResourceUsage] = {}
         #: What `MemoryBackend.ping` says of it; `restart` sets it.
         self.keeps_flows: bool = True
         self.lives: int = 1

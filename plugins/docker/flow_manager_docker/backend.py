@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import anyio
+from docker.errors import NotFound
 
 from flow_manager_core.contracts import (
     CodeStore,
@@ -20,7 +21,7 @@ from flow_manager_core.contracts import (
     ImagePuller,
     ResourceMeter,
 )
-from flow_manager_core.errors import ImageNotFound, InvalidRequest
+from flow_manager_core.errors import ContainerNotFound, ImageNotFound, InvalidRequest
 from flow_manager_core.models import (
     Container,
     ContainerSpec,
@@ -248,6 +249,21 @@ class DockerBackend(ContainerBackend, EventMemory, ImagePuller, CodeStore, Resou
         """See `ResourceMeter.usage`; ``None`` for an engine on another host, too."""
         subject = Subject(container_id=container_id)
         return await self._calls.quick(lambda c: self._measure(c, container_id), subject)
+
+    async def usages(self, container_ids: Sequence[str]) -> Mapping[str, ResourceUsage]:
+        """See `ResourceMeter.usages`: all in one thread, some 0.15 ms a container."""
+
+        def measure(client: EngineClient) -> dict[str, ResourceUsage]:
+            found = {each: self._measure_if_there(client, each) for each in container_ids}
+            return {each: usage for each, usage in found.items() if usage is not None}
+
+        return await self._calls.quick(measure, Subject())
+
+    def _measure_if_there(self, client: EngineClient, container_id: str) -> ResourceUsage | None:
+        try:
+            return self._measure(client, container_id)
+        except (NotFound, ContainerNotFound):
+            return None
 
     def _measure(self, client: EngineClient, container_id: str) -> ResourceUsage | None:
         def find_run() -> Run | None:

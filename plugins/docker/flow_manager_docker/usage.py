@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from flow_manager_core.events import now
 from flow_manager_core.models import ResourceUsage
@@ -21,6 +21,10 @@ SAMPLES_LIMIT = 4096
 
 #: Seconds below which a difference says nothing.
 LEAST_INTERVAL = 1e-3
+
+#: Seconds that a sample is compared with before a younger one takes its place: whoever asks often
+#: must not leave those who ask seldom with a difference of an instant.
+WINDOW = 1.0
 
 
 @frozen
@@ -33,9 +37,12 @@ class Run:
 
 @frozen
 class _Sample:
+    """The processor's seconds at a moment; and an older sample, at least `WINDOW` before it."""
+
     run: Run
     at: float
     cpu_seconds: float
+    older: _Sample | None = None
 
 
 class Meter:
@@ -93,14 +100,16 @@ class Meter:
     def _cpu_percent(
         self, container_id: str, run: Run, before: _Sample | None, used: float | None
     ) -> float | None:
-        """Compare with the last sample; without one, average since the start."""
+        """Compare with a sample that is old enough; without one, average since the start."""
         if used is None:
             return None
         at = time.monotonic()
-        self._keep(container_id, _Sample(run, at, used))
-        if before is None:
+        base = before.older if before and at - before.at < WINDOW else before
+        if before is None or base is before:
+            self._keep(container_id, _Sample(run, at, used, before and evolve(before, older=None)))
+        if base is None:
             return _percent(used, (now() - run.started_at).total_seconds())
-        return _percent(used - before.cpu_seconds, at - before.at)
+        return _percent(used - base.cpu_seconds, at - base.at)
 
     def _keep(self, container_id: str, sample: _Sample) -> None:
         with self._lock:

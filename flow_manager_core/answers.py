@@ -55,7 +55,7 @@ def status_body(record: ContainerRecord, usage: ResourceUsage | None) -> dict[st
         "container_id": record.short_id,
         "name": record.name,
         "state": str(record.state),
-        "health": str(container.health),
+        "health": str(record.health or container.health),
         "uptime": round((now() - started).total_seconds(), 3) if alive and started else 0.0,
         "exit_code": None if alive else container.exit_code,
         "restarts": record.desired.restarts,

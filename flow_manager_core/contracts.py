@@ -25,6 +25,7 @@ from flow_manager_core.models import (
     Answer,
     Attachment,
     Client,
+    CommandOutcome,
     Container,
     ContainerSpec,
     CreatePlan,
@@ -189,6 +190,38 @@ class ResourceMeter(ABC):
         """
         found = {each: await self.usage(each) for each in container_ids}
         return {each: usage for each, usage in found.items() if usage is not None}
+
+
+class Addressable(ABC):
+    """A backend whose containers' ports can be reached from where the manager runs."""
+
+    @abstractmethod
+    async def address(self, container_id: str, port: int) -> tuple[str, int]:
+        """Say where a container's TCP port is reached: a host and a port.
+
+        Raises:
+            ContainerNotFound: there is no such container.
+            EngineError: it does not run, or cannot be reached.
+        """
+
+
+class CommandRunner(ABC):
+    """A backend that can run a command in a running container, beside its program."""
+
+    @abstractmethod
+    async def run_command(
+        self, container_id: str, command: Sequence[str], timeout: float
+    ) -> CommandOutcome:
+        """Run a command to its end, as the container's user, in its environment.
+
+        At most one command of this call's is ever there in a container: what is not done in time
+        is killed where that can be, and no further one begins before it is gone.
+
+        Raises:
+            ContainerNotFound: there is no such container.
+            EngineError: it does not run, the engine refuses, or the last command is still there.
+            TimeoutError: it was not done in `timeout` seconds.
+        """
 
 
 #: What a transport calls with each connection, in a task of the transport's.

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from attrs import fields, frozen
+from attrs import field, fields, frozen
 
 from flow_manager_core.models import Container
 
@@ -46,6 +46,7 @@ class Desired:
         restarts: by recovery, so far.
         uptimes: seconds that the latest runs lasted, oldest first.
         ends: when they ended, seconds since the epoch.
+        health_check: the check that was chosen for it since its creation, as JSON.
     """
 
     key: str
@@ -61,6 +62,7 @@ class Desired:
     restarts: int = 0
     uptimes: tuple[float, ...] = ()
     ends: tuple[float, ...] = ()
+    health_check: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def to_json(self) -> dict[str, Any]:
         """As it is kept: times as text."""

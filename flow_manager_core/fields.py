@@ -48,6 +48,7 @@ PositiveCount = NewType("PositiveCount", int)
 PortNumber = NewType("PortNumber", int)
 MessageCommand = NewType("MessageCommand", str)
 JsonValue = NewType("JsonValue", object)
+UrlPath = NewType("UrlPath", str)
 ThresholdChanges = NewType("ThresholdChanges", dict[str, float | None])
 
 #: What can have a threshold: every number that is measured.
@@ -64,6 +65,7 @@ NAME_LIMIT = 63
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]+")
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+URL_PATH = re.compile(r"/[!-~]*")
 PORT = re.compile(r"([0-9]{1,5})(?:/(tcp|udp))?")
 
 #: Linux's limit for one argument or variable; the whole set is held to it as well.
@@ -233,6 +235,14 @@ def command(value: object) -> tuple[str, ...]:
     return sequence(value, lambda item: text(item, most=ENVIRONMENT_LIMIT), least=1)
 
 
+def url_path(value: object) -> str:
+    """The path of an HTTP server in the container, with its query; a URL would lead elsewhere."""
+    found = text(value, least=1, most=2048)
+    if not URL_PATH.fullmatch(found):
+        raise Faulty("must be a path that begins with / and has no spaces, not a URL")
+    return found
+
+
 def threshold_changes(value: object) -> dict[str, float | None]:
     """Thresholds by what is measured; ``null`` takes one away."""
 
@@ -275,4 +285,5 @@ CHECKS: Mapping[Any, Callable[[object], Any]] = {
     MessageCommand: lambda v: text(v, least=1, most=1024),
     JsonValue: json_value,
     ThresholdChanges: threshold_changes,
+    UrlPath: url_path,
 }

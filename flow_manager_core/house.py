@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from datetime import datetime
 
 import anyio
 from anyio.abc import TaskGroup
@@ -16,6 +17,10 @@ from flow_manager_core.convergence import Converger, clear_workplace
 from flow_manager_core.desired import Wish
 from flow_manager_core.engine_watch import EngineWatch
 from flow_manager_core.gate import Gate
+from flow_manager_core.healing import Healer
+from flow_manager_core.health_checks.configs import HealthConfigs
+from flow_manager_core.health_checks.keeper import Heal, HealthKeeper
+from flow_manager_core.health_checks.probes import Probes
 from flow_manager_core.instance_folder import Workplace
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.lifecycle import RunEnded
@@ -114,8 +119,23 @@ def _connect(
         await services.recovery.run_ended(record, ended)
         ground.group.start_soon(_end_channel, record)
 
+    async def heal(record: ContainerRecord, run: datetime | None) -> None:
+        await healer.heal(record, run)
+
     channels = Channels(ground.transport, reporter, settings, channel_ended)
     adopter = Adopter(registry, channels, ground.ledger, reporter.news, LATE)
+    supervisor = Supervisor(
+        ground.backend,
+        registry,
+        reporter,
+        ground.ledger,
+        gate,
+        on_end=run_ended,
+        adopt=adopter.adopt,
+        drop=adopter.release,
+        sweep=adopter.sweep,
+        consider=consider,
+    )
     services = Services(
         settings=settings,
         backend_name=chosen.backend[0].name,
@@ -123,29 +143,28 @@ def _connect(
         transport=ground.transport,
         registry=registry,
         channels=channels,
-        supervisor=Supervisor(
-            ground.backend,
-            registry,
-            reporter,
-            ground.ledger,
-            gate,
-            on_end=run_ended,
-            adopt=adopter.adopt,
-            drop=adopter.release,
-            sweep=adopter.sweep,
-            consider=consider,
-        ),
+        supervisor=supervisor,
         recovery=Recoverer(policy, reporter, ground.ledger, gate, ground.group, start),
         reporter=reporter,
         ledger=ground.ledger,
         gate=gate,
         retry=Retrier(policy, gate, settings.retry_for),
         monitor=Monitor(ground.backend, registry, reporter, gate, ground.preferences, settings),
+        health=_health_keeper(ground, supervisor, reporter, gate, heal),
         workplace=ground.workplace,
         settle=settle,
     )
-    converger = Converger(services, ground.group)
+    registry.on_admitted.append(services.health.take_in)
+    converger, healer = Converger(services, ground.group), Healer(services)
     return services, EngineWatch(ground.backend, gate, services.supervisor, settings)
+
+
+def _health_keeper(
+    ground: _Ground, supervisor: Supervisor, reporter: Reporter, gate: Gate, heal: Heal
+) -> HealthKeeper:
+    configs = HealthConfigs(ground.ledger, ground.preferences)
+    probes = Probes(ground.backend, supervisor)
+    return HealthKeeper(configs, probes, reporter, gate, ground.group, heal)
 
 
 async def _end_channel(record: ContainerRecord) -> None:

@@ -309,6 +309,19 @@ class LogLine:
     line: str
 
 
+@frozen
+class CommandOutcome:
+    """How a command in a container ended.
+
+    Args:
+        code: its exit code.
+        output: the end of what it wrote, of both streams.
+    """
+
+    code: int
+    output: str
+
+
 @frozen(kw_only=True)
 class ResourceUsage:
     """What a container uses: bytes, CPU in percent of one core; ``None``: cannot be told."""

@@ -11,7 +11,7 @@ from flow_manager_core.channel import Channel
 from flow_manager_core.contracts import Endpoint
 from flow_manager_core.desired import Desired
 from flow_manager_core.errors import ContainerNotFound, EngineError
-from flow_manager_core.models import Container, ContainerState, RecoveryHistory
+from flow_manager_core.models import Container, ContainerState, Health, RecoveryHistory
 from flow_manager_core.terms import Terms
 
 SHORT = 12
@@ -47,6 +47,8 @@ class ContainerRecord:
         self.deleting = False
         self.uptimes: list[float] = []
         self.ends: list[float] = []
+        #: What its health checks say; ``None`` while nothing is checked.
+        self.health: Health | None = None
         self._changed = anyio.Event()
 
     @property
@@ -98,6 +100,10 @@ class ContainerRecord:
         self._changed.set()
         self._changed = anyio.Event()
 
+    async def changed(self) -> None:
+        """Wait for the next change of state or channel."""
+        await self._changed.wait()
+
     async def wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:
         """Wait until a condition on this record holds; tell whether it did in time (seconds)."""
         with anyio.move_on_after(timeout):
@@ -115,6 +121,8 @@ class Registry:
         self._by_id: dict[str, ContainerRecord] = {}
         self._by_short: dict[str, ContainerRecord] = {}
         self._by_request: dict[str, ContainerRecord] = {}
+        #: Called with each record whose container is there.
+        self.on_admitted: list[Callable[[ContainerRecord], None]] = []
 
     def __iter__(self) -> Iterator[ContainerRecord]:
         return iter([r for r in self._by_name.values() if r.container is not None])
@@ -152,6 +160,8 @@ class Registry:
         record.container = container
         self._by_id[container.id] = record
         self._by_short[container.id[:SHORT]] = record
+        for tell in self.on_admitted:
+            tell(record)
 
     def drop(self, record: ContainerRecord) -> None:
         """Forget a container that is gone or came to nothing."""

@@ -31,6 +31,7 @@ from flow_manager_core.fields import (
     Seconds,
     Share,
     ThresholdChanges,
+    UrlPath,
     UserName,
     Volumes,
 )
@@ -38,6 +39,7 @@ from flow_manager_core.models import (
     CheckType,
     ContainerSpec,
     ContainerState,
+    Fault,
     HealthCheck,
     Message,
     PullPolicy,
@@ -45,6 +47,7 @@ from flow_manager_core.models import (
     RestartMode,
     RestartPolicy,
 )
+from flow_manager_core.structuring import Faulty
 
 
 @frozen(kw_only=True)
@@ -60,6 +63,14 @@ class ContainerRequest(Request):
     """A request about one container: its short or full id, a prefix of 4 or more, or its name."""
 
     container_id: ContainerRef
+
+
+#: The fields of a health check that its type cannot do without.
+NEEDED_FOR_CHECK = {
+    CheckType.HTTP: ("port",),
+    CheckType.TCP: ("port",),
+    CheckType.COMMAND: ("command",),
+}
 
 
 @frozen(kw_only=True)
@@ -86,16 +97,32 @@ class RestartField:
 
 @frozen(kw_only=True)
 class HealthCheckField:
-    """The field ``health_check`` of a create."""
+    """The field ``health_check`` of a create, and a ``config``."""
 
     check_type: CheckType
-    endpoint: str | None = None
+    endpoint: UrlPath | None = None
     port: PortNumber | None = None
     command: Command | None = None
     interval: PositiveSeconds = PositiveSeconds(30.0)
     timeout: PositiveSeconds = PositiveSeconds(5.0)
     retries: PositiveCount = PositiveCount(3)
     start_period: Seconds = Seconds(0.0)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a check that lacks what its type needs.
+
+        Raises:
+            Faulty: with every such field.
+        """
+        needed = NEEDED_FOR_CHECK.get(self.check_type, ())
+        told = f"is needed for a check of the type {self.check_type}"
+        missing = [Fault(name, told) for name in needed if getattr(self, name) is None]
+        if missing:
+            raise Faulty(*missing)
+
+    def check(self) -> HealthCheck:
+        """The check as the manager has it."""
+        return HealthCheck(**attrs.asdict(self))
 
 
 @frozen(kw_only=True)
@@ -137,24 +164,11 @@ class CreateContainer(Request):
             network=self.network,
             resources=Resources(self.resources.memory, self.resources.cpus, self.resources.pids),
             restart=RestartPolicy(**attrs.asdict(self.restart)),
-            health_check=None if check is None else _health_check(check),
+            health_check=None if check is None else check.check(),
             code_path=self.code_path,
             pull=self.pull,
             stop_timeout=self.stop_timeout,
         )
-
-
-def _health_check(check: HealthCheckField) -> HealthCheck:
-    return HealthCheck(
-        check_type=check.check_type,
-        endpoint=check.endpoint,
-        port=check.port,
-        command=check.command,
-        interval=check.interval,
-        timeout=check.timeout,
-        retries=check.retries,
-        start_period=check.start_period,
-    )
 
 
 @frozen(kw_only=True)
@@ -299,4 +313,42 @@ class GetResourceUsageHistory(ContainerRequest):
     """Read the latest samples of a container, oldest first."""
 
     operation: ClassVar[str] = "get_resource_usage_history"
+    limit: PositiveCount = PositiveCount(100)
+
+
+@frozen(kw_only=True)
+class SetHealthCheckConfig(ContainerRequest):
+    """Choose a container's health check, in place of the one that it was made with."""
+
+    operation: ClassVar[str] = "set_health_check_config"
+    config: HealthCheckField
+
+
+@frozen(kw_only=True)
+class GetHealthCheckConfig(ContainerRequest):
+    """Ask for a container's health check."""
+
+    operation: ClassVar[str] = "get_health_check_config"
+
+
+@frozen(kw_only=True)
+class SetDefaultHealthConfig(Request):
+    """Choose the health check of containers that have none of their own; ``null`` for none."""
+
+    operation: ClassVar[str] = "set_default_health_config"
+    config: HealthCheckField | None
+
+
+@frozen(kw_only=True)
+class GetDefaultHealthConfig(Request):
+    """Ask for the default health check."""
+
+    operation: ClassVar[str] = "get_default_health_config"
+
+
+@frozen(kw_only=True)
+class GetHealthStatusHistory(ContainerRequest):
+    """Read the latest results of a container's health checks, oldest first."""
+
+    operation: ClassVar[str] = "get_health_status_history"
     limit: PositiveCount = PositiveCount(100)

@@ -9,6 +9,7 @@ from attrs import frozen
 from flow_manager_core.adoption import Channels
 from flow_manager_core.contracts import ContainerBackend, Transport
 from flow_manager_core.gate import Gate
+from flow_manager_core.health_checks.keeper import HealthKeeper
 from flow_manager_core.instance_folder import Workplace
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.monitoring.monitor import Monitor
@@ -41,5 +42,6 @@ class Services:
     gate: Gate
     retry: Retrier
     monitor: Monitor
+    health: HealthKeeper
     workplace: Workplace
     settle: Callable[[ContainerRecord], Awaitable[None]]

@@ -95,7 +95,7 @@ def _terms(body: Mapping[str, Any]) -> Terms:
     check = body.get("health_check")
     return Terms(
         restart=_restart(body.get("restart", {})),
-        health_check=None if check is None else _health_check(check),
+        health_check=None if check is None else health_check_from(check),
         stop_timeout=float(body.get("stop_timeout", 10.0)),
         has_code=bool(body.get("has_code")),
         request_id=None if body.get("request_id") is None else str(body["request_id"]),
@@ -114,7 +114,17 @@ def _restart(body: Mapping[str, Any]) -> RestartPolicy:
     )
 
 
-def _health_check(body: Mapping[str, Any]) -> HealthCheck:
+def health_check_to(check: HealthCheck) -> dict[str, Any]:
+    """A check as JSON."""
+    return attrs.asdict(check)
+
+
+def health_check_from(body: Mapping[str, Any]) -> HealthCheck:
+    """Read what `health_check_to` wrote.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is no such object.
+    """
     command = body.get("command")
     return HealthCheck(
         **{

@@ -35,7 +35,14 @@ from pathlib import Path
 
 from attrs import evolve
 
-from flow_manager_core.contracts import CodeStore, ContainerBackend, EventMemory, ResourceMeter
+from flow_manager_core.contracts import (
+    Addressable,
+    CodeStore,
+    CommandRunner,
+    ContainerBackend,
+    EventMemory,
+    ResourceMeter,
+)
 from flow_manager_core.errors import (
     ContainerNotFound,
     EngineError,
@@ -44,6 +51,7 @@ from flow_manager_core.errors import (
 )
 from flow_manager_core.events import now
 from flow_manager_core.models import (
+    CommandOutcome,
     Container,
     ContainerSpec,
     CreatePlan,
@@ -92,7 +100,9 @@ def memory_provider(engine: MemoryEngine | None = None, name: str = "memory") ->
     )
 
 
-class MemoryBackend(ContainerBackend, EventMemory, CodeStore, ResourceMeter):
+class MemoryBackend(
+    ContainerBackend, EventMemory, CodeStore, ResourceMeter, Addressable, CommandRunner
+):
     """One instance's view of a `MemoryEngine`.
 
     It takes every field of a spec and honours ``image``, ``name``, ``command``, ``environment``
@@ -193,6 +203,22 @@ class MemoryBackend(ContainerBackend, EventMemory, CodeStore, ResourceMeter):
             memory_percent=1.0,
             pids=1,
         )
+
+    async def address(self, container_id: str, port: int) -> tuple[str, int]:
+        """See `Addressable.address`: programs in memory listen on this host."""
+        self._running("address", container_id)
+        return "127.0.0.1", port
+
+    async def run_command(
+        self, container_id: str, command: Sequence[str], timeout: float
+    ) -> CommandOutcome:
+        """See `CommandRunner.run_command`; `MemoryEngine.commands` says how it ends."""
+        self._running("run_command", container_id)
+        return self.engine.commands.get(command[0]) or CommandOutcome(127, "not found")
+
+    def _running(self, method: str, container_id: str) -> None:
+        if self._box(method, container_id).run is None:
+            raise EngineError("The container does not run", container_id=container_id[:12])
 
     def _box(self, method: str, container_id: str) -> Box:
         self._fail(method)

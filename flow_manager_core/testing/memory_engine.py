@@ -19,6 +19,7 @@ from attrs import evolve
 from flow_manager_core.errors import EngineError
 from flow_manager_core.events import now
 from flow_manager_core.models import (
+    CommandOutcome,
     Container,
     ContainerState,
     CreatePlan,
@@ -55,6 +56,8 @@ class MemoryEngine:
         self.faults: dict[str, Exception] = {}
         #: What `MemoryBackend.usage` says of running containers, by id, instead of its own words.
         self.usages: dict[str, ResourceUsage] = {}
+        #: How commands in containers end, by the command's first word; others are not found.
+        self.commands: dict[str, CommandOutcome] = {}
         #: What `MemoryBackend.ping` says of it; `restart` sets it.
         self.keeps_flows: bool = True
         self.lives: int = 1

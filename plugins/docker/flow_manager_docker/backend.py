@@ -15,7 +15,9 @@ import anyio
 from docker.errors import NotFound
 
 from flow_manager_core.contracts import (
+    Addressable,
     CodeStore,
+    CommandRunner,
     ContainerBackend,
     EventMemory,
     ImagePuller,
@@ -23,6 +25,7 @@ from flow_manager_core.contracts import (
 )
 from flow_manager_core.errors import ContainerNotFound, ImageNotFound, InvalidRequest
 from flow_manager_core.models import (
+    CommandOutcome,
     Container,
     ContainerSpec,
     CreatePlan,
@@ -37,11 +40,13 @@ from flow_manager_core.models import (
 from flow_manager_core.providers import ProviderContext
 from flow_manager_core.settings import Settings
 from flow_manager_docker import watching
+from flow_manager_docker.addresses import address_of
 from flow_manager_docker.calls import EngineCalls, after_sending, within
 from flow_manager_docker.claim import claimed
 from flow_manager_docker.client import EngineClient
 from flow_manager_docker.code_store import CodeFolder
 from flow_manager_docker.command_check import CommandCheck
+from flow_manager_docker.commands import ContainerCommands
 from flow_manager_docker.create_arguments import (
     code_dir,
     create_arguments,
@@ -64,7 +69,15 @@ T = TypeVar("T")
 SECRET_LENGTH = 4
 
 
-class DockerBackend(ContainerBackend, EventMemory, ImagePuller, CodeStore, ResourceMeter):
+class DockerBackend(
+    ContainerBackend,
+    EventMemory,
+    ImagePuller,
+    CodeStore,
+    ResourceMeter,
+    Addressable,
+    CommandRunner,
+):
     """Containers of the engine that ``DOCKER_HOST`` names; by default the local one.
 
     Args:
@@ -82,6 +95,7 @@ class DockerBackend(ContainerBackend, EventMemory, ImagePuller, CodeStore, Resou
         self._pulse = Pulse(core.request_timeout)
         self._meter = Meter()
         self._commands = CommandCheck()
+        self._runner = ContainerCommands()
         # Full ids known to carry our label: labels cannot change, and ids are never used again.
         self._own: set[str] = set()
 
@@ -163,6 +177,7 @@ class DockerBackend(ContainerBackend, EventMemory, ImagePuller, CodeStore, Resou
         self._own.discard(container_id)
         self._meter.forget(container_id)
         self._commands.forget(container_id)
+        self._runner.forget(container_id)
 
     async def inspect(self, container_id: str) -> Container:
         """See `ContainerBackend.inspect`."""
@@ -273,6 +288,34 @@ class DockerBackend(ContainerBackend, EventMemory, ImagePuller, CodeStore, Resou
             return Run(found["State"]["Pid"], started) if alive and started else None
 
         return self._meter.measure(container_id, find_run) if client.local else None
+
+    async def address(self, container_id: str, port: int) -> tuple[str, int]:
+        """See `Addressable.address`: by the engine's networks, else by a published port."""
+        subject = Subject(container_id=container_id)
+
+        def find(client: EngineClient) -> tuple[str, int]:
+            found = self._checked(client.api.inspect_container(container_id), container_id)
+            return address_of(found, port, client.host)
+
+        return await self._calls.quick(find, subject)
+
+    async def run_command(
+        self, container_id: str, command: Sequence[str], timeout: float
+    ) -> CommandOutcome:
+        """See `CommandRunner.run_command`."""
+        await self._check_own(container_id)
+        subject = Subject(container_id=container_id)
+
+        def run(client: EngineClient) -> CommandOutcome | None:
+            try:
+                return self._runner.run(client, container_id, command, timeout)
+            except TimeoutError:
+                return None
+
+        outcome = await self._calls.command(run, subject, extra=timeout)
+        if outcome is None:
+            raise TimeoutError
+        return outcome
 
     async def _transfer(self, container_id: str, work: Callable[[EngineClient], T]) -> T:
         return await self._calls.transfer(work, Subject(container_id=container_id))

@@ -142,6 +142,7 @@ class EngineCalls:
         self._quick = Lane(settings.quick_threads, timeout)
         self._starts = Lane(settings.start_threads, timeout)
         self._slow = Lane(settings.slow_threads, timeout)
+        self._commands = Lane(settings.command_threads, timeout)
 
     async def quick(self, work: Callable[[EngineClient], T], subject: Subject) -> T:
         """A call that the engine answers at once; the deadline includes the wait for a turn."""
@@ -158,11 +159,17 @@ class EngineCalls:
         """A call that may take long; `extra` seconds are what it waits for a program's end."""
         return await self._slow.call(work, subject, seconds=self.request_timeout + extra)
 
+    async def command(
+        self, work: Callable[[EngineClient], T], subject: Subject, *, extra: float
+    ) -> T:
+        """A command in a container, which may take `extra` seconds."""
+        return await self._commands.call(work, subject, seconds=self.request_timeout + extra)
+
     async def transfer(self, work: Callable[[EngineClient], T], subject: Subject) -> T:
         """The transfer of a code folder."""
         return await self._slow.call(work, subject, seconds=self._settings.archive_timeout)
 
     def close(self) -> None:
         """Close all idle connections."""
-        for lane in (self._quick, self._starts, self._slow):
+        for lane in (self._quick, self._starts, self._slow, self._commands):
             lane.close()

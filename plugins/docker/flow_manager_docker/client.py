@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import docker
 import requests
@@ -23,6 +24,8 @@ from flow_manager_docker.socket_adapter import SocketAdapter
 
 #: What the kernel says of a socket's peer: process, user and group; see unix(7).
 CREDENTIALS = struct.Struct("3i")
+#: Bytes that are read at once.
+PIECE = 65536
 
 
 class UnusableHost(DockerException):  # type: ignore[misc]  # the SDK has no types
@@ -58,6 +61,11 @@ class EngineClient:
             self.api = self._sdk(version)
             self._prefix = f"/v{version}"
         self.local: bool = isinstance(self.api.get_adapter(self.api.base_url), SocketAdapter)
+
+    @property
+    def host(self) -> str:
+        """The engine's host; empty when it is this one."""
+        return "" if self.local else urlsplit(self.api.base_url).hostname or ""
 
     def _sdk(self, version: str) -> Any:
         try:
@@ -149,6 +157,15 @@ class EngineStream:
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it comes."""
         yield from self._response.iter_content(chunk_size=None)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the body as it comes, of an answer that is not chunked: `chunks` waits for its end.
+
+        Raises:
+            urllib3.exceptions.HTTPError: nothing came for as long as a read may take.
+        """
+        while piece := self.raw.read1(PIECE):
+            yield piece
 
     def objects(self) -> Iterator[dict[str, Any]]:
         """Yield the body's JSON objects, one a line."""

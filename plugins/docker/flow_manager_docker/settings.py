@@ -38,6 +38,7 @@ class DockerSettings:
         start_threads: starts at a time; an engine hardly gains from more than six.
         slow_threads: stops, removals and code transfers at a time.
         pull_threads: pulls at a time.
+        command_threads: commands in containers (health checks) at a time.
 
     Raises:
         ValueError: a number or size is out of its bounds.
@@ -59,3 +60,4 @@ class DockerSettings:
     start_threads: int = field(default=6, validator=validators.ge(1))
     slow_threads: int = field(default=12, validator=validators.ge(1))
     pull_threads: int = field(default=3, validator=validators.ge(1))
+    command_threads: int = field(default=4, validator=validators.ge(1))

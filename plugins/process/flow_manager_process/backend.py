@@ -15,9 +15,16 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from flow_manager_core.contracts import CodeStore, ContainerBackend, ResourceMeter
+from flow_manager_core.contracts import (
+    Addressable,
+    CodeStore,
+    CommandRunner,
+    ContainerBackend,
+    ResourceMeter,
+)
 from flow_manager_core.errors import EngineError, SystemFault
 from flow_manager_core.models import (
+    CommandOutcome,
     Container,
     ContainerSpec,
     CreatePlan,
@@ -32,6 +39,7 @@ from flow_manager_core.models import (
 )
 from flow_manager_core.providers import ProviderContext
 from flow_manager_process.code import archive_code, replace_code
+from flow_manager_process.commands import run_command
 from flow_manager_process.entries import Entries, Entry
 from flow_manager_process.identity import boot_id
 from flow_manager_process.images import base_environment, resolve
@@ -47,7 +55,7 @@ from flow_manager_process.worker import Worker
 QUICK_THREADS, SLOW_THREADS = 4, 4
 
 
-class ProcessBackend(ContainerBackend, CodeStore, ResourceMeter):
+class ProcessBackend(ContainerBackend, CodeStore, ResourceMeter, Addressable, CommandRunner):
     """Runs flows as processes of this machine and user, without walls between them.
 
     Make one with `open`.
@@ -178,6 +186,25 @@ class ProcessBackend(ContainerBackend, CodeStore, ResourceMeter):
             return found
 
         return await self._quick.run(measure_all)
+
+    async def address(self, container_id: str, port: int) -> tuple[str, int]:
+        """See `Addressable.address`: programs have the host's network."""
+        self._live(container_id)
+        return "127.0.0.1", port
+
+    async def run_command(
+        self, container_id: str, command: Sequence[str], timeout: float
+    ) -> CommandOutcome:
+        entry = self._live(container_id)
+        surroundings = self._runs.surroundings(entry)
+        async with entry.command_lock:
+            return await run_command(command, *surroundings, timeout)
+
+    def _live(self, container_id: str) -> Entry:
+        entry = self._entries.get(container_id)
+        if entry.live is None:
+            raise EngineError("The container does not run", container_id=container_id[:12])
+        return entry
 
     def _folder(self, entry: Entry) -> Path:
         return self._store.folder(entry.record.id)

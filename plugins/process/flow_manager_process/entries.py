@@ -24,6 +24,7 @@ class Entry:
         live: the latest run while it is under way.
         error: why the latest start failed.
         lock: held by whatever changes the container.
+        command_lock: held by a command that runs beside the program.
     """
 
     record: ContainerRecord
@@ -33,6 +34,7 @@ class Entry:
     error: str = ""
     sample: Sample | None = None
     lock: anyio.Lock = field(factory=anyio.Lock)
+    command_lock: anyio.Lock = field(factory=anyio.Lock)
 
     @property
     def state(self) -> ContainerState:

@@ -108,16 +108,23 @@ class Supervision:
         """Tell the watchers that a container is gone."""
         self._tell(entry, EngineEventKind.REMOVED, time.time())
 
+    def surroundings(self, entry: Entry) -> tuple[dict[str, str], str]:
+        """What a container's programs get: their environment and working directory."""
+        record = entry.record
+        code = str(self._store.folder(record.id) / CODE) if record.coded else None
+        variables = environment(record.image, self._base, record.environment)
+        return variables, code or record.working_dir or "/"
+
     def _order(self, entry: Entry) -> Launch:
-        record, folder = entry.record, self._store.folder(entry.record.id)
-        directory = str(folder / CODE) if record.coded else record.working_dir
+        record = entry.record
+        variables, directory = self.surroundings(entry)
         return Launch(
-            folder=folder,
+            folder=self._store.folder(record.id),
             run=entry.run.run + 1 if entry.run else 1,
             executable=resolve(record.image, self._base["PATH"]),
             arguments=record.command,
-            environment=environment(record.image, self._base, record.environment),
-            working_dir=directory or "/",
+            environment=variables,
+            working_dir=directory,
             limit=self._settings.output_limit,
         )
 

@@ -52,6 +52,7 @@ class HealthKeeper:
     def take_in(self, record: ContainerRecord) -> None:
         """Look after a container from now on, until it is gone."""
         self._charts[record] = Chart()
+        record.health = self._unasked(record)
         with for_nobody():
             self._group.start_soon(self._look_after, record)
 
@@ -73,6 +74,11 @@ class HealthKeeper:
     def _chart(self, record: ContainerRecord) -> Chart:
         return self._charts.get(record) or Chart()
 
+    def _unasked(self, record: ContainerRecord) -> Health | None:
+        """The health of a container that does not run: one that never did is about to."""
+        new = record.state is ContainerState.CREATED
+        return Health.STARTING if new and self.configs.effective(record) is not None else None
+
     async def _look_after(self, record: ContainerRecord) -> None:
         try:
             while not record.gone:
@@ -89,7 +95,7 @@ class HealthKeeper:
         check, run = self.configs.effective(record), _run_of(record)
         course = Course(check) if check is not None and run is not None else None
         self._charts[record].course = course
-        record.health = course.health if course else None
+        record.health = course.health if course else self._unasked(record)
 
         def over() -> bool:
             changed = self.configs.effective(record) != check or _run_of(record) != run

@@ -107,9 +107,11 @@ def read_token(path: Path, setting: str, flags: int = 0) -> TokenFile:
     try:
         # Without O_NONBLOCK, opening a pipe would wait for somebody to write.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | flags)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             mode = os.fstat(descriptor).st_mode
-            content = file.read(LARGEST + 1) if stat.S_ISREG(mode) else b""
+            content = os.read(descriptor, LARGEST + 1) if stat.S_ISREG(mode) else b""
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise ConfigurationError(
             [Fault(setting, f"{path} cannot be read: {error.strerror}")]

@@ -33,6 +33,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
+import anyio
 from attrs import evolve
 
 from flow_manager_core.contracts import (
@@ -214,7 +215,11 @@ class MemoryBackend(
     ) -> CommandOutcome:
         """See `CommandRunner.run_command`; `MemoryEngine.commands` says how it ends."""
         self._running("run_command", container_id)
-        return self.engine.commands.get(command[0]) or CommandOutcome(127, "not found")
+        found = self.engine.commands.get(command[0], CommandOutcome(127, "not found"))
+        if found is None:
+            await anyio.sleep(timeout)
+            raise TimeoutError
+        return found
 
     def _running(self, method: str, container_id: str) -> None:
         if self._box(method, container_id).run is None:

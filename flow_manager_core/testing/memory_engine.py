@@ -56,8 +56,9 @@ class MemoryEngine:
         self.faults: dict[str, Exception] = {}
         #: What `MemoryBackend.usage` says of running containers, by id, instead of its own words.
         self.usages: dict[str, ResourceUsage] = {}
-        #: How commands in containers end, by the command's first word; others are not found.
-        self.commands: dict[str, CommandOutcome] = {}
+        #: How commands in containers end, by the command's first word: others are not found, and
+        #: those with ``None`` do not end.
+        self.commands: dict[str, CommandOutcome | None] = {}
         #: What `MemoryBackend.ping` says of it; `restart` sets it.
         self.keeps_flows: bool = True
         self.lives: int = 1

@@ -16,6 +16,7 @@ from flow_manager_core.events import now
 from flow_manager_core.log import get_log
 from flow_manager_core.models import (
     Attachment,
+    CommandOutcome,
     ContainerSpec,
     ContainerState,
     CreatePlan,
@@ -52,6 +53,14 @@ class TestMemoryBackend(BackendSuite):
     def open(self, core: Settings) -> AbstractAsyncContextManager[ContainerBackend]:
         context = ProviderContext(settings=NoSettings(), core=core, log=get_log("memory"))
         return memory_provider(self.engine).factory(context)
+
+    def says(self, text: str, *, code: int) -> Sequence[str]:
+        self.engine.commands["say"] = CommandOutcome(code, text)
+        return ("say",)
+
+    def lingers(self) -> Sequence[str]:
+        self.engine.commands["linger"] = None
+        return ("linger",)
 
     def runs(self, name: str, *, stop_code: int = 0) -> CreatePlan:
         return self.plan(name, "run", str(stop_code))

@@ -185,6 +185,14 @@ class BackendPrograms:
         """A program that prints a file of its code folder."""
         return self.script(name, SHOWS, file, **self.coded())
 
+    def says(self, text: str, *, code: int) -> Sequence[str]:
+        """A command beside a program, which prints a text and exits with `code`."""
+        return ("python3", "-c", f"print({text!r}); raise SystemExit({code})")
+
+    def lingers(self) -> Sequence[str]:
+        """A command that takes longer than a minute."""
+        return ("python3", "-c", "import time; time.sleep(67)")
+
     def cannot_start(self, name: str) -> CreatePlan:
         """A container that can be created, but whose start fails."""
         return self.plan(name, *self.impossible_command)

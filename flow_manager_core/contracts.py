@@ -224,6 +224,29 @@ class CommandRunner(ABC):
         """
 
 
+class LogStreamer(ABC):
+    """A backend that can follow a container's output."""
+
+    @abstractmethod
+    async def follow_logs(
+        self,
+        container_id: str,
+        since: datetime | None,
+        take: Callable[[Sequence[LogLine]], Awaitable[None]],
+    ) -> None:
+        """Hand over the output as it comes, in the order of each stream; return at the run's end.
+
+        Args:
+            since: lines at or after this moment; ``None``: those from now on.
+            take: gets some lines at a time, never two calls at once. While it waits, the output is
+                held back, and nothing else is.
+
+        Raises:
+            ContainerNotFound: there is no such container.
+            EngineError: the stream broke; the caller may follow again from the last line's time.
+        """
+
+
 #: What a transport calls with each connection, in a task of the transport's.
 ConnectionHandler = Callable[[ByteStream], Awaitable[None]]
 
@@ -304,11 +327,25 @@ class ErrorFormat(Protocol):
         """
 
 
+class Outlet(Protocol):
+    """Tells one client what is for it alone, such as the output that it follows."""
+
+    async def __call__(self, event: Event) -> None:
+        """Tell it, and return when it has room for more.
+
+        What is told is held back meanwhile. A client that is gone needs no telling: its session
+        is closed soon.
+        """
+
+
 class Session(Protocol):
     """One client's line to the manager: its requests on one container keep their order."""
 
     async def answer(self, name: str, payload: object) -> Answer:
         """Carry out a request. Never raises but for cancellation: a failure is an answer too."""
+
+    def close(self) -> None:
+        """The client is gone: what it followed ends. Requests under way are carried out."""
 
 
 class Gateway(Protocol):
@@ -322,8 +359,13 @@ class Gateway(Protocol):
     def backend_name(self) -> str:
         """The chosen backend's name."""
 
-    def session(self, client: Client) -> Session:
-        """Open a client's session. It needs no closing."""
+    def session(self, client: Client, outlet: Outlet | None = None) -> Session:
+        """Open a client's session; close it when the client is gone.
+
+        Args:
+            outlet: left out by a frontend that has no way to one client alone: what needs it is
+                refused.
+        """
 
     def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
         """Follow all events from now on; see `bus` for what happens to a slow reader."""

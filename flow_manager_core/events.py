@@ -5,7 +5,7 @@ The class attribute `name` is the event's name on the wire; its fields are the e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -132,6 +132,31 @@ class ContainerStatusUpdated(Event):
 
     name: ClassVar[str] = "container_status_update"
     status: Mapping[str, Any]
+
+
+@frozen(kw_only=True)
+class ContainerLogged(Event):
+    """A container wrote output; told to those who follow it, each by itself.
+
+    Args:
+        follow_id: which following this belongs to.
+        lines: ``timestamp``, ``stream`` and ``line`` of each.
+        cursor: where to go on after the last of them.
+    """
+
+    name: ClassVar[str] = "container_log"
+    follow_id: str
+    lines: Sequence[Mapping[str, Any]]
+    cursor: str
+
+
+@frozen(kw_only=True)
+class LogFollowingEnded(Event):
+    """No more output comes for a following that its client has not ended itself."""
+
+    name: ClassVar[str] = "container_log_ended"
+    follow_id: str
+    reason: str
 
 
 @frozen(kw_only=True)

@@ -14,7 +14,6 @@ from flow_manager_core.errors import (
 )
 from flow_manager_core.events import ManagerStopping
 from flow_manager_core.log import get_log
-from flow_manager_core.models import Client
 from flow_manager_core.operations.operation import Operation
 from flow_manager_core.operations.table import operation_named
 from flow_manager_core.registry import ContainerRecord
@@ -24,8 +23,6 @@ from flow_manager_core.trace import current_asker, tracing
 from flow_manager_core.turns import Turn, Turns
 from flow_manager_core.wire import parse_request, request_id_of
 
-#: The host application, which holds the manager itself and may do everything.
-HOST = Client(frontend="", id="")
 #: Seconds that cancelled requests get to unwind.
 UNWIND = 1.0
 
@@ -40,19 +37,16 @@ class Executor:
         self._idle = anyio.Event()
         self._closing = False
 
-    async def execute(
-        self, name: str, payload: object, turns: Turns, client: Client = HOST
-    ) -> tuple[Operation, Any]:
+    async def execute(self, name: str, payload: object, turns: Turns) -> tuple[Operation, Any]:
         """Carry out a request; return its operation and the answer's body.
 
         Args:
             turns: the queue of the client that asks.
-            client: who asks.
 
         Raises:
             FlowManagerError: with the operation and its parameters among the details.
         """
-        request_id = request_id_of(payload)
+        request_id, client = request_id_of(payload), turns.caller.client
         with tracing(request_id, client.name or client.frontend or None):
             try:
                 operation = operation_named(name)

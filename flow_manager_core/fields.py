@@ -28,6 +28,7 @@ from flow_manager_core.structuring import (
 ContainerRef = NewType("ContainerRef", str)
 ContainerName = NewType("ContainerName", str)
 RequestId = NewType("RequestId", str)
+FollowId = NewType("FollowId", str)
 ImageName = NewType("ImageName", str)
 AbsolutePath = NewType("AbsolutePath", str)
 UserName = NewType("UserName", str)
@@ -264,6 +265,7 @@ CHECKS: Mapping[Any, Callable[[object], Any]] = {
     ContainerRef: lambda v: text(v, least=1, most=128),
     ContainerName: container_name,
     RequestId: lambda v: printable(v, most=128),
+    FollowId: lambda v: text(v, least=1, most=64),
     ImageName: image_name,
     AbsolutePath: absolute_path,
     UserName: matching(USER, "must be a user's name or number, with an optional :group"),

@@ -24,6 +24,7 @@ from flow_manager_core.health_checks.probes import Probes
 from flow_manager_core.instance_folder import Workplace
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.lifecycle import RunEnded
+from flow_manager_core.log_following import LogFollower
 from flow_manager_core.monitoring.monitor import Monitor
 from flow_manager_core.operations.running import start_run
 from flow_manager_core.preferences import Preferences
@@ -151,6 +152,7 @@ def _connect(
         retry=Retrier(policy, gate, settings.retry_for),
         monitor=Monitor(ground.backend, registry, reporter, gate, ground.preferences, settings),
         health=_health_keeper(ground, supervisor, reporter, gate, heal),
+        log_follower=LogFollower(ground.backend, gate, ground.group),
         workplace=ground.workplace,
         settle=settle,
     )

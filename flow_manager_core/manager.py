@@ -19,7 +19,9 @@ from typing import Any, Self
 import anyio
 
 from flow_manager_core.bus import EventBus
+from flow_manager_core.caller import Caller
 from flow_manager_core.choice import Choice, Chosen
+from flow_manager_core.contracts import Outlet
 from flow_manager_core.errors import FlowManagerError
 from flow_manager_core.events import Event, now
 from flow_manager_core.execution import Executor
@@ -27,7 +29,7 @@ from flow_manager_core.farewell import stop_flows
 from flow_manager_core.health import health_of
 from flow_manager_core.house import build_services
 from flow_manager_core.log import get_log
-from flow_manager_core.models import Answer, Client
+from flow_manager_core.models import Client
 from flow_manager_core.plugins import PluginHost
 from flow_manager_core.providers import (
     BackendProvider,
@@ -37,6 +39,7 @@ from flow_manager_core.providers import (
     TransportProvider,
 )
 from flow_manager_core.services import Services
+from flow_manager_core.session import ClientSession
 from flow_manager_core.settings import OnExit, Settings
 from flow_manager_core.settings_check import settings_faults
 from flow_manager_core.soundness import json_object, media_type_of
@@ -167,9 +170,9 @@ class FlowManager:
         _, body = await self._ready().execute(name, payload, Turns())
         return dict(body)
 
-    def session(self, client: Client) -> ClientSession:
+    def session(self, client: Client, outlet: Outlet | None = None) -> ClientSession:
         """Open a session, in which the requests on one container keep their order."""
-        return ClientSession(self._ready(), self, client)
+        return ClientSession(self._ready(), self.error_body, Caller(client, outlet))
 
     @asynccontextmanager
     async def subscribe(self) -> AsyncIterator[AsyncIterator[Event]]:
@@ -214,24 +217,6 @@ class FlowManager:
         if self._executor is None:
             raise RuntimeError("this manager is not entered")
         return self._executor
-
-
-class ClientSession:
-    """One client's line to the manager; a `Session`."""
-
-    def __init__(self, executor: Executor, manager: FlowManager, client: Client) -> None:
-        self._executor = executor
-        self._manager = manager
-        self._turns = Turns()
-        self.client = client
-
-    async def answer(self, name: str, payload: object) -> Answer:
-        """Carry out a request; a failure is an answer too."""
-        try:
-            operation, body = await self._executor.execute(name, payload, self._turns, self.client)
-        except FlowManagerError as error:
-            return Answer("error", self._manager.error_body(error))
-        return Answer(operation.event, body)
 
 
 async def _leave(stack: AsyncExitStack, error: BaseException | None) -> bool | None:

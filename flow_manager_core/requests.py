@@ -15,6 +15,7 @@ from flow_manager_core.fields import (
     ContainerRef,
     CpuCount,
     Environment,
+    FollowId,
     GrowthFactor,
     ImageName,
     JsonValue,
@@ -270,13 +271,58 @@ class Since:
         return cls(datetime.fromtimestamp(value, UTC))
 
 
+@frozen
+class LogCursor:
+    """A place in a container's output: after the first `count` lines of a moment."""
+
+    at: datetime
+    count: int
+
+    @classmethod
+    def parse(cls, value: Any) -> LogCursor:
+        """Read what `str` wrote.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        at, _, count = value.partition("/") if isinstance(value, str) else ("", "", "")
+        if not (count.isascii() and count.isdigit() and len(count) < 10):
+            raise ValueError("no cursor")
+        return cls(Since.parse(at).at, int(count))
+
+    def __str__(self) -> str:
+        return f"{self.at.isoformat(timespec='microseconds')}/{self.count}"
+
+
 @frozen(kw_only=True)
 class GetContainerLogs(ContainerRequest):
-    """Read a container's output: the last `tail` lines, those since a moment."""
+    """Read a container's output: the last `tail` lines, those since a moment or after a cursor.
+
+    With `follow` what comes after that is told as it comes.
+    """
 
     operation: ClassVar[str] = "get_container_logs"
     tail: PositiveCount | None = None
     since: Since | None = None
+    cursor: LogCursor | None = None
+    follow: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse two beginnings.
+
+        Raises:
+            Faulty: there are.
+        """
+        if self.since is not None and self.cursor is not None:
+            raise Faulty(Fault("cursor", "says where to begin, and so does since: give one"))
+
+
+@frozen(kw_only=True)
+class UnfollowContainerLogs(Request):
+    """End a following of this client's."""
+
+    operation: ClassVar[str] = "unfollow_container_logs"
+    follow_id: FollowId
 
 
 @frozen(kw_only=True)

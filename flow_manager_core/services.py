@@ -12,6 +12,7 @@ from flow_manager_core.gate import Gate
 from flow_manager_core.health_checks.keeper import HealthKeeper
 from flow_manager_core.instance_folder import Workplace
 from flow_manager_core.ledger import Ledger
+from flow_manager_core.log_following import LogFollower
 from flow_manager_core.monitoring.monitor import Monitor
 from flow_manager_core.recovery import Recoverer
 from flow_manager_core.registry import ContainerRecord, Registry
@@ -43,5 +44,6 @@ class Services:
     retry: Retrier
     monitor: Monitor
     health: HealthKeeper
+    log_follower: LogFollower
     workplace: Workplace
     settle: Callable[[ContainerRecord], Awaitable[None]]

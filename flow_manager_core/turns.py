@@ -7,6 +7,8 @@ from types import TracebackType
 
 import anyio
 
+from flow_manager_core.caller import Caller
+
 
 class Turn:
     """A place in the queue of one key; leave it early with `release`."""
@@ -16,6 +18,11 @@ class Turn:
         self._key = key
         self._lock = lock
         self._held = False
+
+    @property
+    def caller(self) -> Caller:
+        """Whose turn it is."""
+        return self._turns.caller
 
     async def __aenter__(self) -> Turn:
         try:
@@ -45,7 +52,8 @@ class Turn:
 class Turns:
     """First-come locks, one a key, kept only while somebody holds or awaits one."""
 
-    def __init__(self) -> None:
+    def __init__(self, caller: Caller | None = None) -> None:
+        self.caller: Caller = caller or Caller()
         self._locks: dict[Hashable, tuple[anyio.Lock, int]] = {}
 
     def turn(self, key: Hashable) -> Turn:

@@ -25,7 +25,7 @@ from flow_manager_core.models import (
     ResourceUsage,
     RestartMode,
 )
-from flow_manager_core.requests import Request, Since
+from flow_manager_core.requests import LogCursor, Request, Since
 from flow_manager_core.structuring import Faulty, as_hook, describe, faults_of, strict_converter
 
 R = TypeVar("R", bound=Request)
@@ -45,7 +45,15 @@ def _structure_since(value: object, _: Any) -> Since:
         raise Faulty("must be seconds since the epoch, or a time in RFC 3339") from None
 
 
+def _structure_cursor(value: object, _: Any) -> LogCursor:
+    try:
+        return LogCursor.parse(value)
+    except (ValueError, OverflowError):
+        raise Faulty("must be the cursor of an answer or event") from None
+
+
 _converter.register_structure_hook(Since, _structure_since)
+_converter.register_structure_hook(LogCursor, _structure_cursor)
 
 
 def parse_request(kind: type[R], payload: object) -> R:

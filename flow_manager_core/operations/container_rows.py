@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flow_manager_core.models import Role
-from flow_manager_core.operations import create, messages, queries, running, update
+from flow_manager_core.operations import create, logs, messages, queries, running, update
 from flow_manager_core.operations.operation import Operation
 from flow_manager_core.requests import (
     CreateContainer,
@@ -15,6 +15,7 @@ from flow_manager_core.requests import (
     SendMessage,
     StartContainer,
     StopContainer,
+    UnfollowContainerLogs,
     UpdateContainer,
 )
 
@@ -86,6 +87,14 @@ CONTAINER_ROWS = (
         request=GetContainerLogs,
         role=Role.READ,
         event="container_logs",
-        run=queries.get_container_logs,
+        run=logs.get_container_logs,
+    ),
+    Operation(
+        request=UnfollowContainerLogs,
+        role=Role.READ,
+        event="container_logs_unfollowed",
+        subject=None,
+        run=logs.unfollow_container_logs,
+        needs_engine=False,
     ),
 )

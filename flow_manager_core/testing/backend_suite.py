@@ -20,6 +20,7 @@ from __future__ import annotations
 from flow_manager_core.testing.backend_cases.abilities import AbilityCases
 from flow_manager_core.testing.backend_cases.adoption import AdoptionCases
 from flow_manager_core.testing.backend_cases.code import CodeCases
+from flow_manager_core.testing.backend_cases.following import FollowingCases
 from flow_manager_core.testing.backend_cases.life import LifeCases
 from flow_manager_core.testing.backend_cases.memory import MemoryCases
 from flow_manager_core.testing.backend_cases.output import OutputCases
@@ -36,5 +37,6 @@ class BackendSuite(
     CodeCases,
     AbilityCases,
     ReachingCases,
+    FollowingCases,
 ):
     """Every case of the contract; see the module's text for how to subclass."""

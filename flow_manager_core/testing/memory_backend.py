@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -42,6 +42,7 @@ from flow_manager_core.contracts import (
     CommandRunner,
     ContainerBackend,
     EventMemory,
+    LogStreamer,
     ResourceMeter,
 )
 from flow_manager_core.errors import (
@@ -101,8 +102,18 @@ def memory_provider(engine: MemoryEngine | None = None, name: str = "memory") ->
     )
 
 
+#: Seconds between two looks at output that is followed.
+LOOK = 0.01
+
+
 class MemoryBackend(
-    ContainerBackend, EventMemory, CodeStore, ResourceMeter, Addressable, CommandRunner
+    ContainerBackend,
+    EventMemory,
+    CodeStore,
+    ResourceMeter,
+    Addressable,
+    CommandRunner,
+    LogStreamer,
 ):
     """One instance's view of a `MemoryEngine`.
 
@@ -220,6 +231,25 @@ class MemoryBackend(
             await anyio.sleep(timeout)
             raise TimeoutError
         return found
+
+    async def follow_logs(
+        self,
+        container_id: str,
+        since: datetime | None,
+        take: Callable[[Sequence[LogLine]], Awaitable[None]],
+    ) -> None:
+        """See `LogStreamer.follow_logs`."""
+        since, told = since or now(), 0
+        while True:
+            box = self._box("follow_logs", container_id)
+            over = box.run is None
+            lines = [line for line in box.output if line.timestamp >= since]
+            if lines[told:]:
+                await take(lines[told:])
+                told = len(lines)
+            elif over:
+                return
+            await anyio.sleep(LOOK)
 
     def _running(self, method: str, container_id: str) -> None:
         if self._box(method, container_id).run is None:

@@ -11,6 +11,8 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 #: Events that may wait for a client that does not read; then its stream of them ends.
 WAITING = 10_000
+#: Seconds between two looks at a client that reads slowly.
+GLANCE = 0.01
 #: Requests of one client that may wait to be begun; more are answered with an error.
 PENDING = 2_000
 
@@ -76,6 +78,11 @@ class MemoryClient:
             self._tell.close()  # it would not know otherwise that some are missing
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             pass  # it has left, or was dismissed
+
+    async def room(self) -> None:
+        """Wait while the client reads more slowly than it is told."""
+        while self._tell.statistics().current_buffer_used > WAITING // 2:
+            await anyio.sleep(GLANCE)
 
     def dismiss(self) -> None:
         """End what it hears."""

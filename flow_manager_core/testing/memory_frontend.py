@@ -101,7 +101,11 @@ class MemoryFrontend(Frontend):
             client.tell(event.name, body)
 
     async def _serve(self, client: MemoryClient, *, task_status: TaskStatus[None]) -> None:
-        session = self._gateway.session(Client("memory", str(client.number)))
+        async def outlet(event: Event) -> None:
+            client.tell(event.name, self._gateway.event_body(event))
+            await client.room()
+
+        session = self._gateway.session(Client("memory", str(client.number)), outlet)
         task_status.started()
         try:
             with client.asked as requests:
@@ -109,6 +113,7 @@ class MemoryFrontend(Frontend):
                     # Begun one after the other, up to where each first waits: so they keep order.
                     await self._tasks.start(self._answer, session, request)
         finally:
+            session.close()
             self._clients.remove(client)
             client.dismiss()
 

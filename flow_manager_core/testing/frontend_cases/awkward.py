@@ -10,6 +10,7 @@ import anyio
 from attrs import define, field
 
 from flow_manager_core.bus import EventBus
+from flow_manager_core.contracts import Outlet
 from flow_manager_core.errors import FlowManagerError
 from flow_manager_core.events import Event, StatusChanged, now
 from flow_manager_core.models import Answer, Client, ContainerState
@@ -35,9 +36,12 @@ class AwkwardGateway:
     #: The operations asked for.
     asked: list[str] = field(factory=list)
 
-    def session(self, client: Client) -> AwkwardGateway:
+    def session(self, client: Client, outlet: Outlet | None = None) -> AwkwardGateway:
         """One for all."""
         return self
+
+    def close(self) -> None:
+        """Nothing is followed here."""
 
     async def answer(self, name: str, payload: object) -> Answer:
         """Do as the name says."""

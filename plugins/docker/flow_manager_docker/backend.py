@@ -21,6 +21,7 @@ from flow_manager_core.contracts import (
     ContainerBackend,
     EventMemory,
     ImagePuller,
+    LogStreamer,
     ResourceMeter,
 )
 from flow_manager_core.errors import ContainerNotFound, ImageNotFound, InvalidRequest
@@ -41,7 +42,7 @@ from flow_manager_core.providers import ProviderContext
 from flow_manager_core.settings import Settings
 from flow_manager_docker import watching
 from flow_manager_docker.addresses import address_of
-from flow_manager_docker.calls import EngineCalls, after_sending, within
+from flow_manager_docker.calls import MARGIN, EngineCalls, after_sending, within
 from flow_manager_docker.claim import claimed
 from flow_manager_docker.client import EngineClient
 from flow_manager_docker.code_store import CodeFolder
@@ -53,9 +54,10 @@ from flow_manager_docker.create_arguments import (
     image_faults,
     unsupported,
 )
-from flow_manager_docker.errors_map import Subject, container_not_found
+from flow_manager_docker.errors_map import ENGINE_FAILURES, Subject, container_not_found, translate
 from flow_manager_docker.inspect_reading import read_container, read_listed, read_time
 from flow_manager_docker.labels import INSTANCE, own_filter
+from flow_manager_docker.log_following import Following, Take
 from flow_manager_docker.log_reading import bounded_tail, log_parameters, read_lines
 from flow_manager_docker.pulling import Pull
 from flow_manager_docker.pulse import Pulse
@@ -77,6 +79,7 @@ class DockerBackend(
     ResourceMeter,
     Addressable,
     CommandRunner,
+    LogStreamer,
 ):
     """Containers of the engine that ``DOCKER_HOST`` names; by default the local one.
 
@@ -92,6 +95,8 @@ class DockerBackend(
         self._core = core
         self._calls = EngineCalls(settings, core.request_timeout)
         self._pulls = anyio.CapacityLimiter(settings.pull_threads)
+        # The manager limits the followings; this one keeps them out of the other calls' way.
+        self._follows = anyio.CapacityLimiter(math.inf)
         self._pulse = Pulse(core.request_timeout)
         self._meter = Meter()
         self._commands = CommandCheck()
@@ -206,6 +211,15 @@ class DockerBackend(
                 return read_lines(stream.chunks(), wanted)
 
         return await self._calls.quick(read, Subject(container_id=container_id))
+
+    async def follow_logs(self, container_id: str, since: datetime | None, take: Take) -> None:
+        """See `LogStreamer.follow_logs`."""
+        await self._check_own(container_id)
+        timeout = self._core.request_timeout + MARGIN
+        try:
+            await Following(container_id, since, take).run(self._follows, timeout)
+        except ENGINE_FAILURES as error:
+            raise translate(error, Subject(container_id=container_id)) from error
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[EngineEvent]]:
         """See `ContainerBackend.watch`."""

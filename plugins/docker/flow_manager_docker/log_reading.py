@@ -86,6 +86,13 @@ class LogCollector:
         while self._total > TOTAL_LIMIT or len(self._lines) > LINES_LIMIT + SPARE:
             self._total -= len(self._lines.popleft().content)
 
+    def take(self) -> list[LogLine]:
+        """Give away the lines that are finished, in the order in which they came."""
+        found = [line.told() for line in self._lines]
+        self._lines.clear()
+        self._total = 0
+        return found
+
     def lines(self, tail: int) -> list[LogLine]:
         """The last `tail` lines, oldest first."""
         for stderr in tuple(self._pieces):
@@ -115,3 +122,11 @@ def log_parameters(tail: int, since: datetime | None, dialect: Dialect) -> dict[
     if since is not None:
         query["since"] = f"{since.timestamp():.6f}"
     return query
+
+
+def follow_parameters(since: datetime | None) -> dict[str, str]:
+    """The query of ``GET /containers/{id}/logs`` that goes on; without `since` from now on."""
+    query = {"stdout": "1", "stderr": "1", "timestamps": "1", "follow": "1"}
+    if since is None:
+        return {**query, "tail": "0"}
+    return {**query, "since": f"{since.timestamp():.6f}"}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ from anyio import to_thread
 
 from flow_manager_core.contracts import ContainerBackend
 from flow_manager_core.errors import EngineUnavailable
-from flow_manager_core.models import ContainerState, EngineEventKind, PortMapping, Resources
+from flow_manager_core.models import (
+    ContainerState,
+    EngineEventKind,
+    LogLine,
+    PortMapping,
+    Resources,
+)
 from flow_manager_core.testing.backend_suite import BackendSuite
 from flow_manager_docker import DockerBackend
 from flow_manager_docker.plugin import PROVIDER
@@ -56,6 +63,26 @@ class TestDockerBackendOnPodman(BackendSuite):
         kinds = [e.kind for e in await self.recalled(backend, made)]
         assert kinds[:2] == [EngineEventKind.STARTED, EngineEventKind.DIED]
         assert kinds[2:] in ([], [EngineEventKind.STOPPED])
+
+    async def test_a_reader_that_waits_holds_the_output_back_and_gets_all_of_it(
+        self, backend: ContainerBackend
+    ) -> None:
+        """Podman's stream may end before the last lines; the manager reads them after it."""
+        assert isinstance(backend, DockerBackend)
+        words = [f"line {number}" for number in range(500)]
+        made = await self.started(backend, self.prints("a", [("stdout", word) for word in words]))
+        told: list[str] = []
+
+        async def take(lines: Sequence[LogLine]) -> None:
+            await anyio.sleep(0.01)
+            told.extend(line.line for line in lines)
+
+        with anyio.fail_after(self.patience):
+            await backend.follow_logs(made, datetime.fromtimestamp(0, UTC), take)
+        assert told == words[: len(told)]
+        assert told
+        kept = await backend.logs(made, tail=None, since=None)
+        assert [line.line for line in kept] == words
 
 
 @pytest.fixture

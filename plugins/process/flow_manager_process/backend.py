@@ -9,20 +9,24 @@ from __future__ import annotations
 import platform
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+
+import anyio
 
 from flow_manager_core.contracts import (
     Addressable,
     CodeStore,
     CommandRunner,
     ContainerBackend,
+    LogStreamer,
     ResourceMeter,
 )
 from flow_manager_core.errors import EngineError, SystemFault
+from flow_manager_core.events import now
 from flow_manager_core.models import (
     CommandOutcome,
     Container,
@@ -44,6 +48,7 @@ from flow_manager_process.entries import Entries, Entry
 from flow_manager_process.identity import boot_id
 from flow_manager_process.images import base_environment, resolve
 from flow_manager_process.output import read_output
+from flow_manager_process.output_tail import OutputTail
 from flow_manager_process.records import ContainerRecord
 from flow_manager_process.store import Store, remove_tree
 from flow_manager_process.supervision import Supervision
@@ -53,9 +58,13 @@ from flow_manager_process.worker import Worker
 
 #: Threads for files (quick) and for code and output (slow), so that a copy delays no create.
 QUICK_THREADS, SLOW_THREADS = 4, 4
+#: Seconds between two looks at output that is followed.
+FOLLOW_INTERVAL = 0.1
 
 
-class ProcessBackend(ContainerBackend, CodeStore, ResourceMeter, Addressable, CommandRunner):
+class ProcessBackend(
+    ContainerBackend, CodeStore, ResourceMeter, Addressable, CommandRunner, LogStreamer
+):
     """Runs flows as processes of this machine and user, without walls between them.
 
     Make one with `open`.
@@ -148,6 +157,27 @@ class ProcessBackend(ContainerBackend, CodeStore, ResourceMeter, Addressable, Co
     ) -> Sequence[LogLine]:
         folder = self._folder(self._entries.get(container_id))
         return await self._slow.run(partial(read_output, folder, tail, since))
+
+    async def follow_logs(
+        self,
+        container_id: str,
+        since: datetime | None,
+        take: Callable[[Sequence[LogLine]], Awaitable[None]],
+    ) -> None:
+        entry = self._entries.get(container_id)
+        tail = OutputTail(self._folder(entry), since or now())
+        try:
+            while True:
+                over = entry.live is None
+                lines = await self._slow.run(tail.read)
+                if lines:
+                    await take(lines)
+                elif over:
+                    return
+                else:
+                    await anyio.sleep(FOLLOW_INTERVAL)
+        finally:
+            tail.close()
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[EngineEvent]]:
         return self._watchers.watch()

@@ -25,7 +25,7 @@ def read_output(folder: Path, tail: int | None, since: datetime | None) -> list[
     for raw in _newest_first(folder):
         if tail is not None and len(found) >= tail:
             break
-        line = _parse(raw)
+        line = parse_line(raw)
         if line is None:
             continue
         if since is not None and line.timestamp < since:
@@ -57,7 +57,7 @@ def _lines_backwards(file: BinaryIO) -> Iterator[bytes]:
     yield rest
 
 
-def _parse(raw: bytes) -> LogLine | None:
+def parse_line(raw: bytes) -> LogLine | None:
     """Read one record; ``None`` for one that is torn: being written, or cut by a full disk."""
     at, _, rest = raw.partition(b" ")
     stream = STREAMS.get(rest[:1])

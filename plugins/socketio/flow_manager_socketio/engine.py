@@ -158,6 +158,11 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socket
         sid = self.manager.sid_from_eio_sid(session, NAMESPACE)
         return sid is not None and bool(self.manager.is_connected(sid, NAMESPACE))
 
+    def lags(self, sid: str) -> bool:
+        """Whether a client has much waiting for it."""
+        socket = self.eio.sockets.get(self.manager.eio_sid_from_sid(sid, NAMESPACE))
+        return socket is not None and socket.queue.lags
+
     async def _opened(self, session: str, environ: dict[str, Any]) -> Any:
         line = environ["asgi.scope"].get(LINE)
         if line is not None and line.session is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any, NoReturn
 
 import orjson
@@ -12,7 +13,7 @@ from socketio.exceptions import ConnectionRefusedError as ClientRefused
 
 from flow_manager_core.contracts import Gateway
 from flow_manager_core.errors import FlowManagerError, InvalidRequest, ShuttingDown, SystemFault
-from flow_manager_core.events import now
+from flow_manager_core.events import Event, now
 from flow_manager_core.log import Log
 from flow_manager_core.models import Answer, Client, Fault
 from flow_manager_socketio.access import Access
@@ -23,6 +24,8 @@ from flow_manager_socketio.packets import Attachment
 
 FRONTEND = "socketio"
 _NAME_LIMIT = 128
+#: Seconds between two looks at a client that reads slowly.
+_GLANCE = 0.01
 
 
 @frozen
@@ -86,7 +89,8 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
             self._log.warning("Client refused", client=sid, address=address, error=error.message)
             self._refuse(error)
         holder = admission.holder
-        session = self._gateway.session(Client(FRONTEND, sid, holder.name, holder.role))
+        client = Client(FRONTEND, sid, holder.name, holder.role)
+        session = self._gateway.session(client, partial(self._tell, sid))
         self._clients[sid] = ConnectedClient(sid, session, admission)
 
     def _refuse(self, error: FlowManagerError) -> NoReturn:
@@ -95,6 +99,7 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
     def _disconnect(self, sid: str) -> None:
         client = self._clients.pop(sid, None)
         if client is not None:
+            client.session.close()
             self._log.info("Client disconnected", client=sid, by=client.admission.holder.name)
 
     async def welcome(self, sid: str) -> None:
@@ -114,6 +119,13 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
         for event in news:
             await self.emit(event.name, encode(self._gateway.event_body(event)), to=sid)
         self._log.info("Client connected", client=sid, by=client.admission.holder.name)
+
+    async def _tell(self, sid: str, event: Event) -> None:
+        """Tell one client something, and wait until it has read most of what it was told."""
+        if sid in self._clients:
+            await self.emit(event.name, encode(self._gateway.event_body(event)), to=sid)
+        while sid in self._clients and self.server.lags(sid):  # noqa: ASYNC110  # see `Crowd`
+            await asyncio.sleep(_GLANCE)
 
     async def _request(
         self, client: ConnectedClient, name: object, arguments: list[object]

@@ -1,0 +1,47 @@
+"""One client's line to the manager, as frontends have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flow_manager_core.caller import Caller
+from flow_manager_core.errors import FlowManagerError
+from flow_manager_core.execution import Executor
+from flow_manager_core.models import Answer, Client
+from flow_manager_core.turns import Turns
+
+
+class ClientSession:
+    """A `Session`.
+
+    Args:
+        error_body: the chosen error format.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        error_body: Callable[[FlowManagerError], Mapping[str, Any]],
+        caller: Caller,
+    ) -> None:
+        self._executor = executor
+        self._error_body = error_body
+        self._turns = Turns(caller)
+
+    @property
+    def client(self) -> Client:
+        """Whose line it is."""
+        return self._turns.caller.client
+
+    async def answer(self, name: str, payload: object) -> Answer:
+        """Carry out a request; a failure is an answer too."""
+        try:
+            operation, body = await self._executor.execute(name, payload, self._turns)
+        except FlowManagerError as error:
+            return Answer("error", self._error_body(error))
+        return Answer(operation.event, body)
+
+    def close(self) -> None:
+        """End what the client followed."""
+        self._turns.caller.close()

@@ -59,6 +59,7 @@ class Subscription:
 
     def cut_off(self) -> None:
         """End the subscription: it was too slow for too long."""
+        self._bus.dropped()
         self._lost = True
         self._queue.clear()
         self.behind_since = None
@@ -68,6 +69,11 @@ class Subscription:
         """End the iteration once what is queued was read."""
         self._closed = True
         self._arrived.set()
+
+    @property
+    def waiting(self) -> int:
+        """How many events it has not taken yet."""
+        return len(self._queue)
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
@@ -100,6 +106,7 @@ class EventBus:
         self._subscriptions: list[Subscription] = []
         self._relief = anyio.Event()
         self._progress = anyio.Event()
+        self._drops = 0
 
     def publish(self, *events: Event) -> None:
         """Queue events for everyone, at once and in this order."""
@@ -111,6 +118,18 @@ class EventBus:
     def wanted(self) -> bool:
         """Whether anybody listens; lets the hot path skip making events."""
         return bool(self._subscriptions)
+
+    def subscribers(self) -> int:
+        """How many listen."""
+        return len(self._subscriptions)
+
+    def depth(self) -> int:
+        """How many events wait for the subscriber that is furthest behind."""
+        return max((s.waiting for s in self._subscriptions), default=0)
+
+    def drops(self) -> int:
+        """How many subscribers were cut off so far."""
+        return self._drops
 
     @contextmanager
     def subscribe(self) -> Iterator[Subscription]:
@@ -144,6 +163,10 @@ class EventBus:
             if subscription.behind_since == since:
                 subscription.cut_off()
         self.eased()
+
+    def dropped(self) -> None:
+        """A subscriber is cut off; called by subscriptions."""
+        self._drops += 1
 
     def eased(self) -> None:
         """A subscriber caught up or left; called by subscriptions."""

@@ -389,6 +389,12 @@ class Gateway(Protocol):
     async def health(self) -> Mapping[str, Any]:
         """The body of ``GET /health``; its ``status`` is ``healthy`` or ``degraded``."""
 
+    def ready(self) -> bool:
+        """Whether requests can be carried out now, for ``GET /readyz``."""
+
+    def metrics(self) -> tuple[bytes, str]:
+        """The body of ``GET /metrics``, and its media type."""
+
 
 class Frontend(ABC):
     """Lets clients in. Serving begins when its context is entered and ends when it is left."""

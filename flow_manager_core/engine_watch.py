@@ -14,6 +14,7 @@ from flow_manager_core.contracts import ContainerBackend
 from flow_manager_core.errors import EngineUnavailable, FlowManagerError
 from flow_manager_core.gate import Gate
 from flow_manager_core.log import get_log
+from flow_manager_core.metrics import Metrics
 from flow_manager_core.models import EngineEvent, EngineInfo
 from flow_manager_core.settings import Settings
 from flow_manager_core.supervisor import Supervisor
@@ -32,9 +33,15 @@ class EngineWatch:
     """
 
     def __init__(
-        self, backend: ContainerBackend, gate: Gate, supervisor: Supervisor, settings: Settings
+        self,
+        backend: ContainerBackend,
+        gate: Gate,
+        supervisor: Supervisor,
+        metrics: Metrics,
+        settings: Settings,
     ) -> None:
         self._backend = backend
+        self._metrics = metrics
         self._gate = gate
         self._supervisor = supervisor
         self._interval = settings.reconcile_interval
@@ -58,7 +65,7 @@ class EngineWatch:
 
     async def _follow(self, first: anyio.Event) -> None:
         """Follow one subscription to its end."""
-        info = await self._backend.ping()
+        info = await self._timed_ping()
         async with self._backend.watch() as events:
             await self._supervisor.catch_up(info)
             self._back()
@@ -130,12 +137,16 @@ class EngineWatch:
     async def _ping(self) -> EngineInfo:
         """Ask; an engine that is only late is asked twice."""
         try:
-            return await self._backend.ping()
+            return await self._timed_ping()
         except EngineUnavailable as error:
             if error.unsent:
                 raise
         self._gate.doubt()
-        return await self._backend.ping()
+        return await self._timed_ping()
+
+    async def _timed_ping(self) -> EngineInfo:
+        with self._metrics.engine_call("ping"):
+            return await self._backend.ping()
 
     async def _pause(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
@@ -154,4 +165,5 @@ class EngineWatch:
     def _away(self, reason: str) -> None:
         if self._gate.reason is None:
             self._log.error("The engine does not answer", error=reason)
+            self._metrics.engine_went_away()
         self._gate.close(reason)

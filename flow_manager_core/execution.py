@@ -14,8 +14,9 @@ from flow_manager_core.errors import (
 )
 from flow_manager_core.events import ManagerStopping
 from flow_manager_core.log import get_log
+from flow_manager_core.metrics import UNKNOWN
 from flow_manager_core.operations.operation import Operation
-from flow_manager_core.operations.table import operation_named
+from flow_manager_core.operations.table import OPERATIONS, operation_named
 from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.requests import Request
 from flow_manager_core.services import Services
@@ -47,7 +48,8 @@ class Executor:
             FlowManagerError: with the operation and its parameters among the details.
         """
         request_id, client = request_id_of(payload), turns.caller.client
-        with tracing(request_id, client.name or client.frontend or None):
+        counted = self._services.metrics.operation(name if name in OPERATIONS else UNKNOWN)
+        with counted, tracing(request_id, client.name or client.frontend or None):
             try:
                 operation = operation_named(name)
                 operation.admit(client.role)  # before a look at what it is about

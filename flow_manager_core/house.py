@@ -25,6 +25,7 @@ from flow_manager_core.instance_folder import Workplace
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.lifecycle import RunEnded
 from flow_manager_core.log_following import LogFollower
+from flow_manager_core.metrics import Metrics
 from flow_manager_core.monitoring.monitor import Monitor
 from flow_manager_core.operations.running import start_run
 from flow_manager_core.preferences import Preferences
@@ -63,6 +64,7 @@ async def build_services(
     settings: Settings,
     chosen: Chosen,
     bus: EventBus,
+    metrics: Metrics,
     error_body: ErrorBody,
 ) -> Services:
     """Enter backend and transport, adopt what is there, and start to watch.
@@ -70,7 +72,9 @@ async def build_services(
     An engine that does not answer is no reason not to start: it goes on being looked for.
     """
     ground = await _enter(stack, settings, chosen)
-    services, watch = _connect(ground, settings, chosen, Reporter(bus, error_body))
+    services, watch = _connect(
+        ground, settings, chosen, Reporter(bus, error_body, metrics), metrics
+    )
     looked = anyio.Event()
     ground.group.start_soon(services.supervisor.run)
     ground.group.start_soon(watch.run, looked)
@@ -98,7 +102,7 @@ async def _enter(stack: AsyncExitStack, settings: Settings, chosen: Chosen) -> _
 
 
 def _connect(
-    ground: _Ground, settings: Settings, chosen: Chosen, reporter: Reporter
+    ground: _Ground, settings: Settings, chosen: Chosen, reporter: Reporter, metrics: Metrics
 ) -> tuple[Services, EngineWatch]:
     """Make the parts; those that need a later one reach it through a function of this one."""
     registry, gate = Registry(), Gate()
@@ -131,6 +135,7 @@ def _connect(
         reporter,
         ground.ledger,
         gate,
+        metrics,
         on_end=run_ended,
         adopt=adopter.adopt,
         drop=adopter.release,
@@ -147,6 +152,7 @@ def _connect(
         supervisor=supervisor,
         recovery=Recoverer(policy, reporter, ground.ledger, gate, ground.group, start),
         reporter=reporter,
+        metrics=metrics,
         ledger=ground.ledger,
         gate=gate,
         retry=Retrier(policy, gate, settings.retry_for),
@@ -158,7 +164,7 @@ def _connect(
     )
     registry.on_admitted.append(services.health.take_in)
     converger, healer = Converger(services, ground.group), Healer(services)
-    return services, EngineWatch(ground.backend, gate, services.supervisor, settings)
+    return services, EngineWatch(ground.backend, gate, supervisor, metrics, settings)
 
 
 def _health_keeper(

@@ -26,9 +26,11 @@ from flow_manager_core.errors import FlowManagerError
 from flow_manager_core.events import Event, now
 from flow_manager_core.execution import Executor
 from flow_manager_core.farewell import stop_flows
+from flow_manager_core.gauges import watch_gauges
 from flow_manager_core.health import health_of
 from flow_manager_core.house import build_services
 from flow_manager_core.log import get_log
+from flow_manager_core.metrics import CONTENT_TYPE, Metrics
 from flow_manager_core.models import Client
 from flow_manager_core.plugins import PluginHost
 from flow_manager_core.providers import (
@@ -132,9 +134,11 @@ class FlowManager:
     async def _enter(self, stack: AsyncExitStack) -> None:
         self._host.report()
         self._chosen = await self._choice.make(settings_faults(self.settings))
+        metrics = Metrics()
         self._services = await build_services(
-            stack, self.settings, self._chosen, self._bus, self.error_body
+            stack, self.settings, self._chosen, self._bus, metrics, self.error_body
         )
+        watch_gauges(metrics, self._services, self._bus)
         self._executor = Executor(self._services)
         stack.callback(self._bus.close)
         self.addresses = []
@@ -172,7 +176,10 @@ class FlowManager:
 
     def session(self, client: Client, outlet: Outlet | None = None) -> ClientSession:
         """Open a session, in which the requests on one container keep their order."""
-        return ClientSession(self._ready(), self.error_body, Caller(client, outlet))
+        services = self._services_entered()
+        return ClientSession(
+            self._ready(), self.error_body, Caller(client, outlet), services.metrics
+        )
 
     @asynccontextmanager
     async def subscribe(self) -> AsyncIterator[AsyncIterator[Event]]:
@@ -204,9 +211,20 @@ class FlowManager:
 
     async def health(self) -> Mapping[str, Any]:
         """How the manager and its engine are; the body of ``GET /health``."""
+        return await health_of(self._services_entered())
+
+    def ready(self) -> bool:
+        """Whether requests can be carried out: the engine was reached, and answers."""
+        return self._services is not None and self._services.gate.is_open
+
+    def metrics(self) -> tuple[bytes, str]:
+        """What is counted, as Prometheus' text, and the media type of that."""
+        return self._services_entered().metrics.text(), CONTENT_TYPE
+
+    def _services_entered(self) -> Services:
         if self._services is None:
             raise RuntimeError("this manager is not entered")
-        return await health_of(self._services)
+        return self._services
 
     def _entered(self) -> Chosen:
         if self._chosen is None:

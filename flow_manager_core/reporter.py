@@ -18,6 +18,7 @@ from flow_manager_core.events import (
     now,
 )
 from flow_manager_core.log import get_log
+from flow_manager_core.metrics import Metrics
 from flow_manager_core.models import Message
 from flow_manager_core.news import News
 from flow_manager_core.registry import ContainerRecord
@@ -30,16 +31,19 @@ class Reporter:
 
     Args:
         error_body: the chosen error format.
+        metrics: counts what is told.
     """
 
-    def __init__(self, bus: EventBus, error_body: ErrorBody) -> None:
+    def __init__(self, bus: EventBus, error_body: ErrorBody, metrics: Metrics) -> None:
         self._bus = bus
+        self._metrics = metrics
         self.error_body = error_body
         self.news: News = News()
 
     def tell(self, *events: Event) -> None:
         """Publish events, each followed by its line of the feed."""
         for event in events:
+            self._metrics.event(event)
             self.news.keep(event)
         if not self._bus.wanted:
             return

@@ -13,6 +13,7 @@ from flow_manager_core.health_checks.keeper import HealthKeeper
 from flow_manager_core.instance_folder import Workplace
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.log_following import LogFollower
+from flow_manager_core.metrics import Metrics
 from flow_manager_core.monitoring.monitor import Monitor
 from flow_manager_core.recovery import Recoverer
 from flow_manager_core.registry import ContainerRecord, Registry
@@ -39,6 +40,7 @@ class Services:
     supervisor: Supervisor
     recovery: Recoverer
     reporter: Reporter
+    metrics: Metrics
     ledger: Ledger
     gate: Gate
     retry: Retrier

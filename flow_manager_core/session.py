@@ -8,6 +8,7 @@ from typing import Any
 from flow_manager_core.caller import Caller
 from flow_manager_core.errors import FlowManagerError
 from flow_manager_core.execution import Executor
+from flow_manager_core.metrics import Metrics
 from flow_manager_core.models import Answer, Client
 from flow_manager_core.turns import Turns
 
@@ -17,6 +18,7 @@ class ClientSession:
 
     Args:
         error_body: the chosen error format.
+        metrics: counts the client, from now until it is gone.
     """
 
     def __init__(
@@ -24,10 +26,14 @@ class ClientSession:
         executor: Executor,
         error_body: Callable[[FlowManagerError], Mapping[str, Any]],
         caller: Caller,
+        metrics: Metrics,
     ) -> None:
         self._executor = executor
         self._error_body = error_body
         self._turns = Turns(caller)
+        self._metrics = metrics
+        self._closed = False
+        metrics.client_came(caller.client.frontend)
 
     @property
     def client(self) -> Client:
@@ -43,5 +49,8 @@ class ClientSession:
         return Answer(operation.event, body)
 
     def close(self) -> None:
-        """End what the client followed."""
-        self._turns.caller.close()
+        """End what the client followed; the second call does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._turns.caller.close()
+            self._metrics.client_left(self.client.frontend)

@@ -21,6 +21,7 @@ from flow_manager_core.judge import Judge
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.lifecycle import Cause, RunEnded, compare
 from flow_manager_core.log import get_log
+from flow_manager_core.metrics import Metrics
 from flow_manager_core.models import (
     Container,
     ContainerState,
@@ -68,6 +69,7 @@ class Supervisor:
         reporter: Reporter,
         ledger: Ledger,
         gate: Gate,
+        metrics: Metrics,
         *,
         on_end: EndHandler,
         adopt: Adopter,
@@ -80,6 +82,7 @@ class Supervisor:
         self._reporter = reporter
         self._ledger = ledger
         self._gate = gate
+        self._metrics = metrics
         self._on_end = on_end
         self._adopt = adopt
         self._drop = drop
@@ -148,7 +151,8 @@ class Supervisor:
             EngineError: the engine cannot say.
         """
         known = {record.id: record for record in self._registry}
-        listed = {entry.id: entry for entry in await self._backend.list()}
+        with self._metrics.engine_call("list"):
+            listed = {entry.id: entry for entry in await self._backend.list()}
         async with anyio.create_task_group() as group:
             for container_id in listed.keys() - known.keys():
                 group.start_soon(self._take_in, container_id)
@@ -262,13 +266,17 @@ class Supervisor:
 
     async def _settled(self, record: ContainerRecord) -> Container:
         """Look again while the engine still shows a run whose end it has told."""
-        seen = await self._backend.inspect(record.id)
+        seen = await self._inspect(record)
         for delay in SETTLING:
             if not self._judge.knows_better(record, seen):
                 break
             await anyio.sleep(delay)
-            seen = await self._backend.inspect(record.id)
+            seen = await self._inspect(record)
         return seen
+
+    async def _inspect(self, record: ContainerRecord) -> Container:
+        with self._metrics.engine_call("inspect"):
+            return await self._backend.inspect(record.id)
 
     async def _conclude(self, record: ContainerRecord, seen: Container) -> None:
         cause = Cause.ITSELF

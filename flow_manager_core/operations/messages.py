@@ -32,6 +32,7 @@ async def send_message(
         turn.release()
         body = message.to_json()
         log_message(_log, "sent", record, body)
+        services.metrics.message("sent")
         services.reporter.note(
             record, "message_sent", f"Message sent: {message.command}", command=message.command
         )

@@ -73,6 +73,7 @@ async def test_a_container_is_starting_then_healthy_then_unhealthy_after_the_ret
         await until_health(h, key, "healthy")
         well(h, 3, "the database is gone")
         await until_health(h, key, "unhealthy")
+        await h.until(lambda: len(warnings(h)) >= 2)
         first, second, *_ = warnings(h)
         assert (first.health, first.failures) == (Health.HEALTHY, 1)
         assert (second.health, second.failures) == (Health.UNHEALTHY, 2)

@@ -43,6 +43,14 @@ class AwkwardGateway:
     def close(self) -> None:
         """Nothing is followed here."""
 
+    def ready(self) -> bool:
+        """Always."""
+        return True
+
+    def metrics(self) -> tuple[bytes, str]:
+        """None."""
+        return b"", "text/plain"
+
     async def answer(self, name: str, payload: object) -> Answer:
         """Do as the name says."""
         self.asked.append(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import fields, frozen
 
 from flow_manager_cli.main import main
+from flow_manager_core import Settings
 from tests.e2e.service import Service
+from tests.support.engine import missing
 
 CLI = (sys.executable, "-m", "flow_manager_cli.main")
+SETTINGS = {attribute.name for attribute in fields(Settings)}
 WATCHER = "the token of a dashboard"
 MADE = {"image": "python", "command": ["-c", "import time; time.sleep(99)"]}
 
@@ -193,6 +197,43 @@ def test_address_and_token_may_come_from_the_service_s_settings_file(
     for name in settings:
         monkeypatch.delenv(name)
     assert ask("list_containers", "--config", str(file)).answer["count"] == 0
+
+
+@pytest.mark.skipif("tls_certificate" not in SETTINGS, reason="no TLS in this version")
+def test_over_tls_it_trusts_the_certificates_that_it_is_told_and_no_other(
+    ask: Ask, settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("openssl") is None:
+        missing("there is no openssl")
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    sign(certificate, key)
+    (tmp_path / "home").mkdir()
+    tls = {"FLOW_MANAGER_TLS_CERTIFICATE": str(certificate), "FLOW_MANAGER_TLS_KEY": str(key)}
+    with Service(tmp_path / "home", "process", "python", "", **tls) as other:
+        assert other.url.startswith("https://")
+        monkeypatch.setenv("FLOW_MANAGER_TOKEN", other.token)
+        told = ask("list_containers", "--url", other.url).fault
+        assert "certificate verify failed" in told
+        trust = ("--ca", str(certificate))
+        assert ask("list_containers", "--url", other.url, *trust).answer["count"] == 0
+        monkeypatch.setenv("PORT", other.url.rpartition(":")[2])
+        for name, value in tls.items():
+            monkeypatch.setenv(name, value)
+        assert ask("list_containers", *trust).answer["count"] == 0
+
+
+def sign(certificate: Path, key: Path) -> None:
+    """Make a certificate for this machine that vouches for itself."""
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-keyout", str(key), "-out", str(certificate), "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    key.chmod(0o600)
 
 
 def test_events_come_one_a_line_until_ctrl_c(ask: Ask, settings: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ from flow_manager_core.plugins import PluginHost
 from flow_manager_core.setting_display import SettingRow
 from flow_manager_core.settings import Settings
 from flow_manager_core.sources import DEFAULT, Sources
+from flow_manager_core.tls import tls_faults
 from flow_manager_core.tokens import token_file_faults
 
 DEFAULT_FRONTENDS = ("socketio",)
@@ -71,7 +72,7 @@ def read_configuration(
         provider_settings=provider_settings,
         origins=sources.origins,
         rows=tuple(_served(row, settings) for row in sources.rows),
-        setting_faults=(*sources.faults, *token_file_faults(settings)),
+        setting_faults=(*sources.faults, *token_file_faults(settings), *tls_faults(settings)),
         choice_faults=pick_named(host, settings).faults,
         notes=tuple(sources.notes),
     )

@@ -66,6 +66,8 @@ class Settings:
         cors_origins: origins of browser pages that are let in.
         token: what clients must present; empty: `token_file`, else one kept in `state_dir`.
         no_auth: let anyone in; on loopback alone.
+        tls_certificate: a PEM file, the chain that frontends show; empty: no TLS.
+        tls_key: a PEM file, the key that goes with it.
         socket_dir: where the channels' sockets stand.
         state_dir: what the manager keeps between its lives.
         records: where desired states are kept: ``file`` (in `state_dir`, which then belongs to one
@@ -103,6 +105,8 @@ class Settings:
     token: str = field(default="", repr=False, metadata={"secret": True})
     token_file: str = ""
     no_auth: bool = False
+    tls_certificate: str = ""
+    tls_key: str = ""
     socket_dir: Path = field(default=Path("/tmp/kawaflow/sockets"), metadata=_env("SOCKET_DIR"))
     state_dir: Path = field(factory=_default_state_dir, metadata=_env("STATE_DIR"))
     records: RecordsKind = RecordsKind.FILE

@@ -17,8 +17,8 @@ from flow_manager_core.log import Log
 from flow_manager_socketio.tasks import OwnedTasks
 from flow_manager_socketio.visits import Visit, Visitors
 
-#: Connections taken in one go, so that the loop gets to do something else.
-_BATCH = 32
+#: Connections taken in one turn of the loop: those that are there already have theirs as well.
+_BATCH = 4
 #: Seconds before another try when descriptors or memory are out, and between two lines about it.
 _RETRY, _QUIET = 0.2, 60.0
 #: What `accept` fails with when not the connection but this process is at its end.
@@ -97,7 +97,7 @@ class Acceptor:
         if now - self._complained >= _QUIET:
             self._complained = now
             self._log.error("No connection can be taken", error=error.strerror or str(error))
-        self._visitors.drop_one()
+        self._visitors.thin_out()
         self._rest(_RETRY)
 
     def _begin(self, opened: socket.socket, address: tuple[Any, ...]) -> None:

@@ -213,7 +213,7 @@ class SocketIOApp:
     async def _relay_request(self, scope: Scope, line: Line) -> None:
         engine = self._server.handle_request
         if scope.get("method") == "POST":
-            limit = self._body_limit if line.admitted else STRANGER_LIMIT
+            limit = self._body_limit if line.admitted else min(self._body_limit, STRANGER_LIMIT)
             await post_packets(engine, limit, scope, line.receive, line.send)
         else:
             await engine(scope, line.receive, line.send)

@@ -11,6 +11,7 @@ import engineio
 import socketio
 from attrs import frozen
 from engineio import packet as engine_packet
+from engineio.async_socket import AsyncSocket
 from engineio.exceptions import SocketIsClosedError
 from socketio import packet
 
@@ -54,13 +55,24 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # python-engineio has
 
     def __init__(self, *, parts: EngineParts, **options: Any) -> None:
         self._parts = parts
+        self._pings: dict[str, asyncio.Task[Any]] = {}
         super().__init__(**options)
 
     def start_background_task(
         self, target: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any
     ) -> asyncio.Task[Any]:
         """Run python-engineio's pings and its watch over silent clients."""
-        return self._parts.tasks.start(target, *args, **kwargs)
+        task = self._parts.tasks.start(target, *args, **kwargs)
+        pinged = getattr(target, "__self__", None)
+        if isinstance(pinged, AsyncSocket):
+            self._pings[pinged.sid] = task
+        return task
+
+    def end_pings(self, session: str) -> None:
+        """Let go of an ended session: its next ping would keep it in memory for many seconds."""
+        task = self._pings.pop(session, None)
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
 
     def create_queue(self, *_args: Any, **_kwargs: Any) -> ClientQueue:
         """Make the queue of one client."""
@@ -215,6 +227,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socket
 
     async def _ended(self, session: str, reason: str) -> None:
         self.doorkeeper.ended(session)
+        self.eio.end_pings(session)
         self._pace.forget(session)
         await self._handle_eio_disconnect(session, reason)
         await self.eio.release_poll(session)

@@ -65,6 +65,8 @@ class Line:
                     told = self._complain("it is no Engine.IO packet")
                     await self.send({"type": "websocket.send", "text": f"4{told}"})
                 await self.send({"type": "websocket.close", "code": code})
+                if self._visit is not None and not self.admitted:
+                    self._visit.drop()  # its reply to that is not waited for
         return {"type": self._gone, "code": SERVICE_RESTART}
 
     async def send(self, message: Message) -> None:

@@ -58,7 +58,8 @@ async def bind(host: str, port: int) -> list[socket.socket]:
 
 
 def _listen(family: int, address: tuple[Any, ...]) -> socket.socket:
-    opened = socket.socket(family, socket.SOCK_STREAM)
+    # Named, since asyncio turns Nagle's delays off only where it sees that this is TCP.
+    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

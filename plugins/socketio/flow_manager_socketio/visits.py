@@ -149,9 +149,9 @@ class Visitors:
             oldest.drop()
         return 0.0
 
-    def drop_one(self) -> None:
-        """Send a stranger away at once: what it holds is needed."""
-        if self._strangers:
+    def thin_out(self) -> None:
+        """Send a quarter of the strangers away at once: what they hold is needed."""
+        for _ in range(-(-len(self._strangers) // 4)):
             self._oldest_of_the_crowd().drop()
 
     def _oldest_of_the_crowd(self) -> Visit:

@@ -125,6 +125,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # python-engineio has
         socket = self.sockets.pop(session, None)
         if socket is not None:
             socket.queue.discard()
+            # What says that there will be no more may have been among it.
+            socket.queue.put_nowait(None)
 
 
 class ClientManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketio has no types

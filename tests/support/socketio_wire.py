@@ -43,10 +43,15 @@ class Wire:
 
     Args:
         tls: speak TLS, as this client would.
+        room: bytes that the kernel may keep for this client before it reads; 0: as it likes.
     """
 
-    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None, room: int = 0) -> None:
+        self.socket = socket.socket()
+        self.socket.settimeout(DEADLINE)
+        if room:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+        self.socket.connect(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")

@@ -108,6 +108,7 @@ def test_javascript_client_is_served_over_tls(
 def test_python_client_that_polls_is_served_over_tls(service: Service, pair: Pair) -> None:
     with requests.Session() as http:
         http.verify = str(pair.certificate)
+        http.trust_env = False
         sio = socketio.Client(reconnection=False, http_session=http)
         sio.connect(service.url, auth={"token": service.token}, transports=["polling"])
         assert sio.call("list_containers", {})["count"] == 0

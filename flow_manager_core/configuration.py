@@ -15,6 +15,7 @@ from flow_manager_core.plugins import PluginHost
 from flow_manager_core.setting_display import SettingRow
 from flow_manager_core.settings import Settings
 from flow_manager_core.sources import DEFAULT, Sources
+from flow_manager_core.tls import tls_faults
 
 DEFAULT_FRONTENDS = ("socketio",)
 
@@ -74,7 +75,7 @@ def read_configuration(
         provider_settings=provider_settings,
         origins=sources.origins,
         rows=tuple(_served(row, settings) for row in sources.rows),
-        setting_faults=(*sources.faults, *keys.faults),
+        setting_faults=(*sources.faults, *keys.faults, *tls_faults(settings)),
         choice_faults=pick_named(host, settings).faults,
         notes=tuple(sources.notes),
         cautions=tuple(keys.cautions),

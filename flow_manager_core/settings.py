@@ -68,6 +68,8 @@ class Settings:
         tokens: more of them, each ``NAME:ROLE:FILE``: the role is ``read``, ``operate`` or
             ``admin``, the absolute path that of a file that holds the token.
         no_auth: let anyone in; on loopback alone.
+        tls_certificate: a PEM file, the chain that frontends show; empty: no TLS.
+        tls_key: a PEM file, the key that goes with it.
         socket_dir: where the channels' sockets stand.
         state_dir: what the manager keeps between its lives.
         records: where desired states are kept: ``file`` (in `state_dir`, which then belongs to one
@@ -106,6 +108,8 @@ class Settings:
     token_file: str = ""
     tokens: tuple[str, ...] = ()
     no_auth: bool = False
+    tls_certificate: str = ""
+    tls_key: str = ""
     socket_dir: Path = field(default=Path("/tmp/kawaflow/sockets"), metadata=_env("SOCKET_DIR"))
     state_dir: Path = field(factory=_default_state_dir, metadata=_env("STATE_DIR"))
     records: RecordsKind = RecordsKind.FILE

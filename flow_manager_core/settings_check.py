@@ -39,10 +39,18 @@ def settings_faults(settings: Settings) -> list[Fault]:
             faults.append(Fault(name, "must be an absolute path"))
     if Path("/") in settings.volume_roots:
         faults.append(Fault("volume_roots", "must not hold /"))
+    return [*faults, *_access_faults(settings)]
+
+
+def _access_faults(settings: Settings) -> list[Fault]:
+    faults = []
     if settings.no_auth and not is_loopback(settings.host):
         faults.append(Fault("no_auth", "is accepted on loopback alone"))
     if settings.no_auth and (settings.token or settings.token_file or settings.tokens):
         faults.append(Fault("no_auth", "contradicts the token that is set"))
+    for name, other in (("tls_key", "tls_certificate"), ("tls_certificate", "tls_key")):
+        if getattr(settings, other) and not getattr(settings, name):
+            faults.append(Fault(name, f"is missing: {other} is set, and one needs the other"))
     return faults
 
 

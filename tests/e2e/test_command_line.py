@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import fields, frozen
+from attrs import frozen
 
 from flow_manager_cli.main import main
-from flow_manager_core import Settings
 from tests.e2e.service import Service
 from tests.support.engine import missing
 
 CLI = (sys.executable, "-m", "flow_manager_cli.main")
-SETTINGS = {attribute.name for attribute in fields(Settings)}
 WATCHER = "the token of a dashboard"
 MADE = {"image": "python", "command": ["-c", "import time; time.sleep(99)"]}
 
@@ -199,7 +197,6 @@ def test_address_and_token_may_come_from_the_service_s_settings_file(
     assert ask("list_containers", "--config", str(file)).answer["count"] == 0
 
 
-@pytest.mark.skipif("tls_certificate" not in SETTINGS, reason="no TLS in this version")
 def test_over_tls_it_trusts_the_certificates_that_it_is_told_and_no_other(
     ask: Ask, settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

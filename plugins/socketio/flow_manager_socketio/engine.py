@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Protocol
 
 import engineio
 import socketio
 from attrs import frozen
 from engineio import packet as engine_packet
+from engineio.async_socket import AsyncSocket
 from engineio.exceptions import SocketIsClosedError
+from socketio import packet
 
+from flow_manager_core.errors import FlowManagerError, InvalidRequest
 from flow_manager_core.log import Log
+from flow_manager_core.models import Fault
+from flow_manager_socketio.jsontext import encode
 from flow_manager_socketio.line import LINE, Lines
+from flow_manager_socketio.pace import Pace
 from flow_manager_socketio.packets import MalformedPacket, TextPacket
 from flow_manager_socketio.queues import ClientQueue, Crowd, QueueLimits
 from flow_manager_socketio.settings import SocketIOSettings
@@ -21,6 +28,16 @@ from flow_manager_socketio.tasks import OwnedTasks
 from flow_manager_socketio.wirelog import WireLog
 
 NAMESPACE = "/"
+
+
+class Watch(Protocol):
+    """Who is told of sessions that begin and end."""
+
+    async def opened(self, session: str) -> None:
+        """A session has begun."""
+
+    def ended(self, session: str) -> None:
+        """A session is over."""
 
 
 @frozen(kw_only=True)
@@ -38,13 +55,24 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # python-engineio has
 
     def __init__(self, *, parts: EngineParts, **options: Any) -> None:
         self._parts = parts
+        self._pings: dict[str, asyncio.Task[Any]] = {}
         super().__init__(**options)
 
     def start_background_task(
         self, target: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any
     ) -> asyncio.Task[Any]:
         """Run python-engineio's pings and its watch over silent clients."""
-        return self._parts.tasks.start(target, *args, **kwargs)
+        task = self._parts.tasks.start(target, *args, **kwargs)
+        pinged = getattr(target, "__self__", None)
+        if isinstance(pinged, AsyncSocket):
+            self._pings[pinged.sid] = task
+        return task
+
+    def end_pings(self, session: str) -> None:
+        """Let go of an ended session: its next ping would keep it in memory for many seconds."""
+        task = self._pings.pop(session, None)
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
 
     def create_queue(self, *_args: Any, **_kwargs: Any) -> ClientQueue:
         """Make the queue of one client."""
@@ -55,8 +83,24 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # python-engineio has
         found = (sid for sid, socket in self.sockets.items() if socket.queue is queue)
         return next(found, None)
 
-    async def close_session(self, session: str, last_words: str | None = None) -> None:
-        """End a session; what waited for it is dropped if there are last words.
+    def now(self) -> float:
+        """Seconds of a clock that only goes forward."""
+        return time.monotonic()
+
+    def counts_as_pong(self, session: str) -> None:
+        """Take what a client has sent for the pong that is awaited of it, if one is."""
+        socket = self.sockets.get(session)
+        if socket is not None:
+            socket.schedule_ping()
+
+    async def close_session(
+        self, session: str, last_words: str | None = None, *, discard: bool = True
+    ) -> None:
+        """End a session.
+
+        Args:
+            last_words: a packet to go out before the end.
+            discard: drop what waited for it before these.
 
         Engine.IO's own CLOSE packet is left out: Python's client takes it to mean that it must
         not come back.
@@ -65,7 +109,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # python-engineio has
         if socket is None:
             return
         if last_words is not None:
-            socket.queue.discard()
+            if discard:
+                socket.queue.discard()
             await socket.queue.put(engine_packet.Packet(engine_packet.MESSAGE, last_words))
         await socket.close(wait=False, abort=True, reason=self.reason.SERVER_DISCONNECT)
 
@@ -80,6 +125,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # python-engineio has
         socket = self.sockets.pop(session, None)
         if socket is not None:
             socket.queue.discard()
+            # What says that there will be no more may have been among it.
+            socket.queue.put_nowait(None)
 
 
 class ClientManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketio has no types
@@ -100,10 +147,10 @@ class ClientManager(socketio.AsyncManager):  # type: ignore[misc]  # python-sock
     ) -> None:
         """Queue an event for everyone in the rooms; never waits for a client."""
         text = TextPacket(namespace=namespace, data=[event, data]).encode()
-        packet = engine_packet.Packet(engine_packet.MESSAGE, text)
+        message = engine_packet.Packet(engine_packet.MESSAGE, text)
         for _sid, session in list(self.get_participants(namespace, room)):
             try:
-                await self.server.eio.send_packet(session, packet)
+                await self.server.eio.send_packet(session, message)
             except SocketIsClosedError:
                 continue  # it left while we were counting; its disconnect is under way
 
@@ -112,6 +159,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socket
     """The Socket.IO server: text packets, owned tasks, and no client that can make it raise."""
 
     eio: Engine
+    doorkeeper: Watch
 
     def __init__(
         self,
@@ -121,11 +169,14 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socket
         requests: OwnedTasks,
         parts: EngineParts,
         lines: Lines,
+        error_body: Callable[[FlowManagerError], Mapping[str, Any]],
         log: Log,
     ) -> None:
         self._requests = requests
         self._lines = lines
+        self._error_body = error_body
         self._log = log
+        self._pace = Pace(settings.request_rate, settings.request_burst)
         super().__init__(
             client_manager=manager,
             serializer=TextPacket,
@@ -158,29 +209,74 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socket
         sid = self.manager.sid_from_eio_sid(session, NAMESPACE)
         return sid is not None and bool(self.manager.is_connected(sid, NAMESPACE))
 
+    def session_of(self, sid: str) -> str:
+        """The Engine.IO session of a client."""
+        session: str = self.manager.eio_sid_from_sid(sid, NAMESPACE)
+        return session
+
+    def complaint(self, reason: str) -> str:
+        """The packet that tells a client that one of its own cannot be read."""
+        error = InvalidRequest([Fault("packet", f"cannot be read: {reason}")], operation="packet")
+        return error_packet(self._error_body(error))
+
     async def _opened(self, session: str, environ: dict[str, Any]) -> Any:
         line = environ["asgi.scope"].get(LINE)
         if line is not None and line.session is None:
             self._lines.bind(line, session)
-        return await self._handle_eio_connect(session, environ)
+        refused = await self._handle_eio_connect(session, environ)
+        await self.doorkeeper.opened(session)
+        return refused
 
     async def _ended(self, session: str, reason: str) -> None:
+        self.doorkeeper.ended(session)
+        self.eio.end_pings(session)
+        self._pace.forget(session)
         await self._handle_eio_disconnect(session, reason)
         await self.eio.release_poll(session)
 
     async def _received(self, session: str, data: object) -> None:
+        await self._hold_back(session)
         if isinstance(data, (bytes, bytearray)) and self.admitted(session):
             return  # an attachment, whose request has been refused by its head
         try:
             await self._handle_eio_message(session, data)
         except MalformedPacket as error:
-            self._log.warning("Client closed: it sent no packet", session=session, error=str(error))
-            await self._dismiss(session)
+            self._log.info("Client closed: it sent no packet", session=session, error=str(error))
+            await self._dismiss(session, self.complaint(str(error)))
         except Exception as error:  # noqa: BLE001 - one client's, whatever it is
             self._log.error("Packet failed", session=session, error=repr(error), exc_info=error)
             await self._dismiss(session)
 
-    async def _dismiss(self, session: str) -> None:
-        await self.eio.close_session(session)
+    async def _hold_back(self, session: str) -> None:
+        """Read a client that is too quick later; what it has sent waits in its own connection."""
+        wait = self._pace.wait(session, self.eio.now())
+        if wait:
+            # Its pong may wait behind its requests: what we read of it is a sign of life as well.
+            self.eio.counts_as_pong(session)
+            await asyncio.sleep(wait)
+
+    async def _handle_connect(self, session: str, namespace: str | None, data: Any) -> None:
+        """Take a CONNECT: one, and to the only namespace there is."""
+        if namespace not in (None, NAMESPACE):
+            told = f"there is only {NAMESPACE}, not {str(namespace)[:100]}"
+            error = InvalidRequest([Fault("namespace", told)], operation="connect")
+            body = {"message": error.message, "data": self._error_body(error)}
+            refusal = self.packet_class(packet.CONNECT_ERROR, data=body, namespace=namespace)
+            await self._send_packet(session, refusal)
+        elif self.admitted(session):
+            error = InvalidRequest([Fault("connect", "is done already")], operation="connect")
+            await self.eio.send(session, error_packet(self._error_body(error)))
+        else:
+            await super()._handle_connect(session, namespace, data)
+
+    async def _dismiss(self, session: str, last_words: str | None = None) -> None:
+        told = last_words if self.admitted(session) else None
+        await self.eio.close_session(session, told, discard=False)
         for line in self._lines.of(session):
             line.end()
+
+
+def error_packet(body: Mapping[str, Any]) -> str:
+    """The ``error`` event as a packet."""
+    text: str = TextPacket(namespace=NAMESPACE, data=["error", encode(body)]).encode()
+    return text

@@ -1,4 +1,4 @@
-"""Runs ``flow-manager`` once for each of some arguments and variables, which stdin names in JSON."""
+"""Runs ``flow-manager`` once for each line of arguments and variables that stdin names in JSON."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from anyio import to_thread
@@ -20,6 +19,7 @@ from tests.e2e.client import Client
 from tests.e2e.conftest import FLOWS
 from tests.e2e.service import Service
 from tests.security.canaries import Canary
+from tests.security.hostile import HOSTILE, sound_lines
 from tests.security.misdeeds import (
     a_crash_with_the_value_in_its_output,
     a_flow_with_a_secret,
@@ -31,6 +31,9 @@ from tests.security.stage import SecretService, Stage
 from tests.support.engine import DockerEngine
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.registry import DockerRegistry
+
+#: What may stand in a message's type and in the name of the queue that waits for its answer.
+ROUTING_KEYS = [text for name, text in HOSTILE.items() if len(text) < 100 and "half" not in name]
 
 pytestmark = pytest.mark.anyio
 
@@ -195,6 +198,13 @@ async def test_no_secret_of_a_container_is_told_or_kept_elsewhere(
     stage.canaries["spoken by a flow"].homes += ("variables:*", "client:container_logs:*")
     await to_thread.run_sync(stage.die)
     await to_thread.run_sync(stage.check)
+    lines = (service.root / "flow-manager.log").read_text().splitlines(keepends=True)
+    for log_format, mark in (("json", "{"), ("console", "[")):
+        assert sound_lines("".join(line for line in lines if line[0] == mark), log_format)
+    assert {line[0] for line in lines} == {"{", "["}
+    assert len([line for line in lines if "Nobody waits for an answer" in line]) == len(
+        ROUTING_KEYS
+    )
 
 
 async def pulls(stage: Stage, registry: DockerRegistry, outcome: str) -> None:
@@ -219,5 +229,9 @@ async def over_rabbitmq(stage: Stage, broker: RabbitMQ) -> None:
         for body in (secret, f'{{"image": "{secret}', f'["{secret}"]', f'{{"{secret}": 1}}'):
             answer = await client.command("create_container", body.encode())
             assert answer.type == "error"
+        for text in ROUTING_KEYS:
+            await client.send(text, b"{}", reply_to=text, correlation_id=text)
+        answer = await client.command("list_containers", b"{}")
+        assert answer.type == "container_list"
         told = [(str(each.type), each.body.decode()) for each in (*client.answered, *client.heard)]
         stage.keep("rabbitmq", *told)

@@ -114,7 +114,9 @@ async def wrong_tokens(stage: Stage) -> None:
     """Everywhere that a token can be put, one that is wrong, also in packets that are none."""
     wrong, url = stage["wrong token"], stage.service.url
     engine = "/socket.io/?EIO=4&transport="
+    near_miss = f"{stage.service.token[:-1]}~"
     packets = [
+        "40" + json.dumps({"token": near_miss}),
         "40" + json.dumps({"token": wrong}),
         "40" + json.dumps({"token": [wrong]}),
         "40" + json.dumps(wrong),

@@ -19,7 +19,8 @@ def files(*roots: Path) -> Iterator[Place]:
     for root in roots:
         for path in sorted(root.rglob("*")):
             if path.is_file() and not path.is_symlink():
-                yield f"file:{path.relative_to(root)}", path.read_bytes()
+                with suppress(FileNotFoundError):  # the service lives, and takes files away
+                    yield f"file:{path.relative_to(root)}", path.read_bytes()
 
 
 def log_lines(life: int, lines: Iterable[str]) -> Iterator[Place]:

@@ -105,7 +105,8 @@ async def test_nobody_forges_or_hides_a_line_of_the_services_log(service: Secret
     lines = sound_lines((service.root / "flow-manager.log").read_text(), log_format)
     greeting = [line for line in service.lines if line[:1] not in "[{"]
     assert [line for line in service.lines if line not in greeting] == lines
-    assert len(greeting) == 3
+    assert 0 < len(greeting) < 10
+    assert all(line.isprintable() for line in greeting)
     assert FORGED in "".join(lines)
     told = [line for line in lines if "Socket communication: received" in line]
     assert len(told) >= len(TEXTS)

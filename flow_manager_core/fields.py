@@ -56,6 +56,7 @@ NAME_LIMIT = 63
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]+")
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+DIGEST = re.compile(r"[A-Za-z0-9_+.-]+:[0-9a-fA-F]{32,}")
 PORT = re.compile(r"([0-9]{1,5})(?:/(tcp|udp))?")
 
 #: Linux's limit for one argument or variable; the whole set is held to it as well.
@@ -80,6 +81,10 @@ def image_name(value: object) -> str:
     found = text(value, least=1, most=512)
     if not found.isprintable() or found != found.strip() or found.startswith("-"):
         raise Faulty("must be an image name: printable, no spaces around it, not starting with -")
+    before, at, digest = found.partition("@")
+    if "://" in found or (at and "/" not in before and not DIGEST.fullmatch(digest)):
+        # It would be quoted in answers, events and the log.
+        raise Faulty("must not be a URL or hold credentials: those are docker login's")
     return found
 
 
@@ -125,11 +130,20 @@ def absolute_path(value: object) -> str:
 
 def environment(value: object) -> dict[str, str]:
     """Variables: names without ``=``, none of the manager's own, 128 KiB in all."""
-    found = mapping(value, _variable)
+    try:
+        found = mapping(value, _variable)
+    except Faulty as error:
+        raise Faulty(*(Fault(_up_to_equals(f.field), f.message) for f in error.faults)) from None
     size = sum(len(k.encode()) + len(v.encode()) + 2 for k, v in found.items())
     if size > ENVIRONMENT_LIMIT:
         raise Faulty(f"must be at most {ENVIRONMENT_LIMIT} bytes in all, not {size}")
     return found
+
+
+def _up_to_equals(name: str) -> str:
+    """A name with ``=`` in it is a whole assignment, most likely: its value must not be told."""
+    before, equals, _ = name.partition("=")
+    return f"{before}=..." if equals else name
 
 
 def _variable(key: str, value: object) -> str:

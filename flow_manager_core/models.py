@@ -152,6 +152,7 @@ class ContainerSpec:
     """What a client asked a container to be.
 
     Args:
+        environment: may hold secrets, and so is in no ``repr``.
         name: unique for the engine; the stem of the socket's file name.
         command: arguments for the image's entry point; ``None``: what the image says.
         code_path: a folder on the manager's host, put at the working directory.
@@ -160,7 +161,7 @@ class ContainerSpec:
 
     image: str
     name: str
-    environment: Mapping[str, str] = field(factory=dict)
+    environment: Mapping[str, str] = field(factory=dict, repr=False)
     volumes: tuple[Mount, ...] = ()
     ports: tuple[PortMapping, ...] = ()
     command: tuple[str, ...] | None = None
@@ -180,7 +181,7 @@ class ContainerSpec:
 class Attachment:
     """What a container needs to reach its channel: variables to set and folders to mount."""
 
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     mounts: tuple[Mount, ...] = ()
 
 

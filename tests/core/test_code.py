@@ -10,7 +10,7 @@ import pytest
 
 from flow_manager_core.code import pack_code
 from flow_manager_core.errors import InvalidRequest
-from flow_manager_core.paths import host_path_fault
+from flow_manager_core.paths import HostRules
 from flow_manager_core.settings import Settings
 
 
@@ -60,6 +60,7 @@ def test_the_manager_s_own_folders_are_never_handed_out(tmp_path: Path) -> None:
     settings = Settings(
         state_dir=tmp_path / "link", socket_dir=tmp_path / "s", volume_roots=(tmp_path,)
     )
-    assert host_path_fault(real, settings)
-    assert host_path_fault(tmp_path, settings)
-    assert host_path_fault(tmp_path / "mine", settings) is None
+    rules = HostRules.of(settings)
+    assert rules.real(real, writes=False)[1]
+    assert rules.real(tmp_path, writes=False)[1]
+    assert rules.real(tmp_path / "mine", writes=True) == (tmp_path / "mine", None)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from flow_manager_docker.create_arguments import lies_in
+from flow_manager_docker.create_arguments import lies_in, normal
 
 #: What the kernel puts for a space, a tab, a line's end and a backslash in ``mountinfo``.
 ESCAPE = re.compile(rb"\\([0-7]{3})")
@@ -52,7 +52,7 @@ def host_names(mount: MountLine, own: Iterable[MountLine]) -> list[Path]:
     """Every real path that a process with the mounts `own` has for what is mounted."""
     place = mount.root.removesuffix(DELETED)
     return [
-        Path(posixpath.normpath(f"{one.point}/{posixpath.relpath(place, one.root)}"))
+        Path(normal(f"{one.point}/{posixpath.relpath(place, one.root)}"))
         for one in own
         if one.device == mount.device and lies_in(place, one.root)
     ]

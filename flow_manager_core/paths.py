@@ -147,5 +147,9 @@ def refused_sources(volumes: Iterable[Mount], rules: HostRules) -> list[str]:
 
     Touches the file system: call it in a worker thread.
     """
-    looked = ((m, rules.real(Path(m.source), writes=not m.read_only)[1]) for m in volumes)
-    return [f"{mount.source} {told}" for mount, told in looked if told not in (None, NOT_THERE)]
+    looked = ((m.source, *rules.real(Path(m.source), writes=not m.read_only)) for m in volumes)
+    return [
+        f"{source} leads to {real}, which {told}"
+        for source, real, told in looked
+        if told not in (None, NOT_THERE)
+    ]

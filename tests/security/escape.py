@@ -111,6 +111,11 @@ def flood():
     return len(threads)
 
 
+def abstract_sockets():
+    with open("/proc/net/unix") as lines:
+        return [line.split()[-1] for line in lines if "@" in line]
+
+
 def status(name):
     with open("/proc/self/status") as lines:
         return next(line.split()[1] for line in lines if line.startswith(f"{name}:"))
@@ -123,7 +128,7 @@ found = {
     "tries": {name: attempt(*each) for name, each in tries.items()},
     "channel folder": sorted(os.listdir(FOLDER)),
     "processes": sum(name.isdigit() for name in os.listdir("/proc")),
-    "unix sockets": [line.split()[-1] for line in open("/proc/net/unix") if "@" in line],
+    "abstract sockets": abstract_sockets(),
     "disks": [name for name in os.listdir("/dev") if name.startswith(("sd", "vd", "nvme", "loop"))],
     "no new privileges": status("NoNewPrivs"),
     "bounding set": status("CapBnd"),

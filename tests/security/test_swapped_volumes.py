@@ -16,7 +16,7 @@ from flow_manager_core import FlowManager, PluginHost, Settings
 from flow_manager_core.contracts import ContainerBackend
 from flow_manager_core.errors import EngineError, InvalidRequest, VolumeRefused
 from flow_manager_core.events import ContainerCrashed, Event, RecoveryGaveUp
-from flow_manager_core.providers import BackendProvider, ProviderContext
+from flow_manager_core.providers import ProviderContext
 from flow_manager_core.settings import RecordsKind
 from flow_manager_docker import DockerBackend
 from flow_manager_docker.plugin import PROVIDER
@@ -176,7 +176,12 @@ async def test_recovery_leaves_a_container_ended_whose_volume_was_exchanged(
 ) -> None:
     dies = "import os, time\nwhile not os.path.exists('/data/die'): time.sleep(0.01)\nos._exit(3)"
     made = await stage.create(
-        "victim", "python3", "-c", dies, start=True, restart={"policy": "always", "first_delay": 0.01}
+        "victim",
+        "python3",
+        "-c",
+        dies,
+        start=True,
+        restart={"policy": "always", "first_delay": 0.01},
     )
     if outrun:
         stage.before_start = stage.plant
@@ -189,6 +194,13 @@ async def test_recovery_leaves_a_container_ended_whose_volume_was_exchanged(
     stage.before_start = lambda: pytest.fail("it was started again")
     await stage.manager.health()
     assert await stage.state(made) in ("stopped", "exited")
+
+
+def mounted_at(pid: int, target: str) -> str:
+    """The place in its file system of what a process has mounted."""
+    mounts = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+    (root,) = [line.split()[3] for line in mounts if line.split()[4] == target]
+    return root
 
 
 async def test_an_attacker_in_the_next_container_gains_nothing_by_exchanging_as_fast_as_it_can(
@@ -209,10 +221,8 @@ async def test_an_attacker_in_the_next_container_gains_nothing_by_exchanging_as_
             continue
         with docker_engine.client() as sdk:
             pid = sdk.inspect_container(made)["State"]["Pid"]
-        mounts = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
-        (root,) = [line.split()[3] for line in mounts if line.split()[4] == "/data"]
         outcomes.append("runs")
-        assert str(stage.shared) in root
+        assert str(stage.shared) in mounted_at(pid, "/data")
     assert len(outcomes) == 8
     with docker_engine.client() as sdk:
         running = sdk.containers(filters={"label": "flow-manager.managed=true"})

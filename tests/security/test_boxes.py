@@ -90,6 +90,10 @@ async def test_creates_that_must_not_be_are_refused_with_every_faulty_field(
     ]
     shutil.rmtree(service.root / "data", ignore_errors=True)
     rows = rows_of_form() | rows_of_places(service.root, *(path for path in kept if path.exists()))
+    rows |= {
+        "bad digest": Row({"image": "python@sha256:xyz"}, ("image",)),
+        "more processes than allowed": Row({"resources": {"pids": 513}}, ("resources.pids",)),
+    }
     assert len(rows) > 100
     found = {name: await faulty(client, row) for name, row in rows.items()}
     assert found == {name: row.faulty for name, row in rows.items()}
@@ -101,8 +105,9 @@ async def test_what_a_user_wants_of_the_host_just_works(client: Client, service:
     odd = service.root / "project" / "a, b=c"
     odd.mkdir(parents=True)
     (odd / "given").write_text("x")
-    shows = "import os; print(sorted(os.listdir('/data'))); open('/data/made', 'w')"
-    volumes = {str(odd): "/data", str(odd.parent): {"bind": "/ro", "mode": "ro"}}
+    shows = "import os; open('/file').read(); os.listdir('/ro'); open('/data/made', 'w')"
+    read_only = {str(odd.parent): {"bind": "/ro", "mode": "ro"}}
+    volumes = {str(odd): "/data", str(odd / "given"): "/file", **read_only}
     command = ["python3", "-c", shows]
     for name in ("Twin", "twin"):
         made = await client.create(name=name, command=command, volumes=volumes, start=True)

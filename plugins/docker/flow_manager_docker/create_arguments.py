@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import posixpath
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,10 @@ from flow_manager_docker.settings import DockerSettings
 #: Where code goes when neither the client nor the image names a working directory.
 DEFAULT_CODE_DIR = "/app"
 
+#: A name with perhaps a registry, a tag, a digest; or an id. The engine knows more of names than
+#: this; a digest that is none it would take for a name.
+IMAGE = re.compile(r"[A-Za-z0-9][\w.:/-]*(@[a-z0-9]+:[0-9a-f]{32,128})?", re.ASCII)
+
 #: Docker's own pattern for names asks for two characters.
 SHORTEST_NAME = 2
 
@@ -23,6 +28,8 @@ def unsupported(spec: ContainerSpec, settings: DockerSettings) -> list[Fault]:
     faults = []
     if len(spec.name) < SHORTEST_NAME:
         faults.append(Fault("name", f"must have at least {SHORTEST_NAME} characters for Docker"))
+    if not IMAGE.fullmatch(spec.image):
+        faults.append(Fault("image", "must look like name:tag or name@sha256:<64 digits>"))
     if joins_foreign_network(spec.network) and not settings.allow_host_network:
         told = "joining the host's or a container's network is not allowed (allow_host_network)"
         faults.append(Fault("network", told))

@@ -121,6 +121,11 @@ def test_the_code_folder_is_kept_in_a_label_and_becomes_the_working_directory() 
     ("fields", "fault"),
     [
         ({"name": "a"}, "name"),
+        ({"image": "flows/a@sha256:xyz"}, "image"),
+        ({"image": "flows/a@"}, "image"),
+        ({"image": "a b"}, "image"),
+        ({"image": f"reg.example:5000/flows/a:1@sha256:{'0' * 64}"}, None),
+        ({"image": f"sha256:{'a' * 64}"}, None),
         ({"network": "host"}, "network"),
         ({"network": "container:other"}, "network"),
         ({"code_path": "/c", "working_dir": "/"}, "working_dir"),

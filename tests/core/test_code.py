@@ -141,12 +141,32 @@ def test_a_folder_exchanged_for_a_link_while_it_is_packed_is_never_followed(
     swapper = threading.Thread(target=swap)
     swapper.start()
     try:
-        seen = [attempt(folder, tmp_path / "a.tar") for _ in range(40)]
+        seen = [attempt(folder, tmp_path / "a.tar") for _ in range(15)]
     finally:
         done.set()
         swapper.join()
-    assert len(seen) == 40
+    assert len(seen) == 15
     assert all(content in (b"own", b"print()") for found in seen for content in found)
+
+
+@pytest.mark.parametrize("name", ["sub", "file"])
+def test_what_is_exchanged_between_the_look_and_the_opening_is_not_followed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (folder / "sub").mkdir()
+    (folder / "file").touch()
+    treasure = tmp_path / "treasure"
+    treasure.mkdir() if name == "sub" else treasure.touch()
+    real_open = os.open
+
+    def outrun(path: Any, flags: int, **rest: Any) -> int:
+        if path == name:
+            (folder / name).rename(tmp_path / "aside")
+            (folder / name).symlink_to(treasure)
+        return real_open(path, flags, **rest)
+
+    monkeypatch.setattr(os, "open", outrun)
+    assert told(folder, tmp_path / "a.tar").startswith(name)
 
 
 def attempt(folder: Path, archive: Path) -> list[bytes]:

@@ -225,7 +225,9 @@ async def test_an_attacker_in_the_next_container_gains_nothing_by_exchanging_as_
         assert str(stage.shared) in mounted_at(pid, "/data")
     assert len(outcomes) == 8
     with docker_engine.client() as sdk:
-        running = sdk.containers(filters={"label": "flow-manager.managed=true"})
+        running = sdk.containers(
+            filters={"label": f"flow-manager.instance={stage.manager.settings.instance}"}
+        )
     assert len(running) == 1 + outcomes.count("runs")
 
 

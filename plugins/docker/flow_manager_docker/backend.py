@@ -49,6 +49,7 @@ from flow_manager_docker.create_arguments import (
     image_faults,
     unsupported,
 )
+from flow_manager_docker.dialects import mount_faults
 from flow_manager_docker.engine_places import engine_places
 from flow_manager_docker.errors_map import Subject, container_not_found
 from flow_manager_docker.host_mounts import seen_by
@@ -118,7 +119,8 @@ class DockerBackend(
         """See `ContainerBackend.create`.
 
         Raises:
-            InvalidRequest: the image's own working directory cannot take the code.
+            InvalidRequest: the image's own working directory cannot take the code, or the engine
+                would take a mount for another one.
         """
         spec = plan.spec
         secrets = {**spec.environment, **plan.attachment.environment}.values()
@@ -126,9 +128,14 @@ class DockerBackend(
         subject = Subject(name=spec.name, image=spec.image, secrets=hidden)
         code = await self._code_dir(spec, subject) if spec.code_path is not None else None
         body = create_arguments(plan, self._settings, code)
-        made = await self._calls.quick(
-            lambda c: c.api.create_container_from_config(body, name=spec.name), subject
-        )
+
+        def make(client: EngineClient) -> dict[str, Any]:
+            if faults := mount_faults(client.dialect, (*spec.volumes, *plan.attachment.mounts)):
+                raise InvalidRequest(faults)
+            found: dict[str, Any] = client.api.create_container_from_config(body, name=spec.name)
+            return found
+
+        made = await self._calls.quick(make, subject)
         with after_sending():
             return await self.inspect(made["Id"])
 

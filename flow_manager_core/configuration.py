@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve, frozen
@@ -61,6 +62,10 @@ def read_configuration(
     settings = sources.core()
     if not settings.frontends:
         settings = evolve(settings, frontends=DEFAULT_FRONTENDS)
+    if sources.file_path:
+        # It may hold secrets, and says what the next start does.
+        kept = (*settings.kept_paths, Path(sources.file_path).absolute())
+        settings = evolve(settings, kept_paths=kept)
     host = PluginHost(settings.blocked_plugins)
 
     def absent(section: str) -> str:

@@ -47,9 +47,13 @@ PortNumber = NewType("PortNumber", int)
 MessageCommand = NewType("MessageCommand", str)
 JsonValue = NewType("JsonValue", object)
 
-#: What the manager sets itself; a client cannot.
+#: Labels that the manager sets itself, or that engines and their tools believe; a client cannot
+#: set them. Docker reserves the latter: https://docs.docker.com/config/labels-custom-metadata/
 LABEL_PREFIX = "flow-manager."
+RESERVED_LABELS = (LABEL_PREFIX, "com.docker.", "io.docker.", "org.dockerproject.", "io.podman.")
 RESERVED_VARIABLES = frozenset({"FLOW_SOCKET", "FLOW_SECRET", "SOCKET_PATH"})
+#: The kernel's own folders, and where transports put a channel.
+RESERVED_TARGETS = ("/proc", "/sys", "/dev", "/run/flow")
 
 #: Docker takes longer names, but the name is a file's name and a host name as well.
 NAME_LIMIT = 63
@@ -158,8 +162,9 @@ def labels(value: object) -> dict[str, str]:
     """Labels of the client's own; the manager's prefix is not theirs to use."""
 
     def check(key: str, item: object) -> str:
-        if key.startswith(LABEL_PREFIX):
-            raise Faulty(f"labels that start with {LABEL_PREFIX} are the manager's")
+        for prefix in RESERVED_LABELS:
+            if key.startswith(prefix):
+                raise Faulty(f"labels that start with {prefix} are not the client's")
         printable(key, most=256)
         return text(item, most=4096)
 
@@ -194,6 +199,9 @@ def _volume(key: str, value: object) -> Mount:
     target = _without_colon(absolute_path(bind))
     if target == "/":
         raise Faulty("must not be mounted over the container's root")
+    for own in RESERVED_TARGETS:
+        if target == own or target.startswith(f"{own}/"):
+            raise Faulty(f"must not be mounted in {own}, which is not the client's to fill")
     return Mount(source, target, read_only=mode == "ro")
 
 

@@ -211,6 +211,8 @@ class Container:
         exit_code: of the latest run, ``None`` while there is none.
         error: the engine's own word on why a start or run failed.
         ports: with the real host ports where the engine has chosen them.
+        mounts: what it sees of the host, the channel's folder as well; of a backend that has
+            `HostPaths`.
     """
 
     id: str
@@ -225,6 +227,7 @@ class Container:
     error: str = ""
     health: Health = Health.NONE
     ports: tuple[PortMapping, ...] = ()
+    mounts: tuple[Mount, ...] = ()
     labels: Mapping[str, str] = field(factory=dict)
 
     @property

@@ -75,6 +75,9 @@ class Settings:
         records: where desired states are kept: ``file`` (in `state_dir`, which then belongs to one
             manager of this instance at a time) or ``memory``: a later life knows the labels alone.
         volume_roots: folders below which ``volumes`` and ``code_path`` may point.
+        kept_paths: files and folders that no ``volumes`` and no ``code_path`` may hold; the
+            configuration file always belongs to them.
+        code_limit: bytes of the files of one ``code_path``.
         log_file: a file that gets the log as well; ``off`` for none; ``auto``:
             ``flow-manager.log`` in the current folder, where that can be written.
         request_timeout: of one engine call that is neither a stop nor a pull.
@@ -114,6 +117,8 @@ class Settings:
     state_dir: Path = field(factory=_default_state_dir, metadata=_env("STATE_DIR"))
     records: RecordsKind = RecordsKind.FILE
     volume_roots: tuple[Path, ...] = field(factory=lambda: (Path.cwd(),))
+    kept_paths: tuple[Path, ...] = ()
+    code_limit: int = 1024**3
     log_level: LogLevel = field(default=LogLevel.INFO, metadata=_env("LOG_LEVEL"))
     log_format: LogFormat = field(default=LogFormat.CONSOLE, metadata=_env("LOG_FORMAT"))
     log_file: str = AUTO

@@ -34,6 +34,8 @@ def settings_faults(settings: Settings) -> list[Fault]:
         faults.append(Fault("port", "must be from 0 to 65535"))
     if not 1024 <= settings.frame_limit <= LARGEST_FRAME:
         faults.append(Fault("frame_limit", f"must be from 1024 to {LARGEST_FRAME} bytes"))
+    if settings.code_limit < 1:
+        faults.append(Fault("code_limit", "must be at least 1 byte"))
     for name in ("socket_dir", "state_dir"):
         if not getattr(settings, name).is_absolute():
             faults.append(Fault(name, "must be an absolute path"))

@@ -13,8 +13,8 @@ import pytest
 from anyio import to_thread
 
 from flow_manager_core.contracts import ContainerBackend
-from flow_manager_core.errors import EngineUnavailable
-from flow_manager_core.models import ContainerState, EngineEventKind, PortMapping, Resources
+from flow_manager_core.errors import EngineUnavailable, InvalidRequest
+from flow_manager_core.models import ContainerState, EngineEventKind, Mount, PortMapping, Resources
 from flow_manager_core.testing.backend_suite import BackendSuite
 from flow_manager_docker import DockerBackend
 from flow_manager_docker.plugin import PROVIDER
@@ -103,6 +103,37 @@ async def test_an_end_while_the_service_was_away_is_remembered(
     told = [e.kind for e in await backend.recall() if e.container_id == made]
     kinds = EngineEventKind
     assert told == [kinds.STARTED, kinds.SIGNALLED, kinds.DIED]
+
+
+async def test_what_a_run_really_sees_of_the_host_is_told(
+    backend: DockerBackend, shop: Workshop, tmp_path: Path
+) -> None:
+    volume = tmp_path / "a b"
+    volume.mkdir()
+    plan = shop.plan("a", volumes=(Mount(str(volume), "/data", read_only=True),))
+    made = await backend.create(plan)
+    assert list(made.mounts) == [Mount(str(volume), "/data", read_only=True)]
+    assert await backend.mounted(made.id) is None
+    volume.rename(tmp_path / "before")
+    volume.symlink_to("/usr")
+    await backend.start(made.id)
+    found = await backend.mounted(made.id)
+    assert found is not None
+    ((target, names),) = found
+    assert (target, Path("/usr") in names) == ("/data", True)
+    assert [one for one in await backend.kept() if one.name == "storage" or one.match("*podman*")]
+
+
+async def test_a_path_that_podman_would_read_as_options_is_refused(
+    backend: DockerBackend, shop: Workshop, tmp_path: Path
+) -> None:
+    folder = tmp_path / "x,source="
+    (folder / "etc").mkdir(parents=True)
+    for source, target in ((folder / "etc", "/data"), (tmp_path, "/data,source=/etc")):
+        plan = shop.plan("a", volumes=(Mount(str(source), target),))
+        with pytest.raises(InvalidRequest, match="comma"):
+            await backend.create(plan)
+    assert not await backend.list()
 
 
 async def test_a_published_port_is_told_and_reached(backend: DockerBackend, shop: Workshop) -> None:

@@ -31,6 +31,7 @@ from flow_manager_core.models import (
     ResourceUsage,
 )
 from flow_manager_core.providers import ProviderContext
+from flow_manager_core.settings_check import is_loopback
 from flow_manager_process.code import archive_code, replace_code
 from flow_manager_process.entries import Entries, Entry
 from flow_manager_process.identity import boot_id
@@ -45,6 +46,11 @@ from flow_manager_process.worker import Worker
 
 #: Threads for files (quick) and for code and output (slow), so that a copy delays no create.
 QUICK_THREADS, SLOW_THREADS = 4, 4
+
+NO_WALLS = (
+    "The process backend has no walls: whoever may create a container here runs programs as the"
+    " manager's own user, and other hosts may ask for it"
+)
 
 
 class ProcessBackend(ContainerBackend, CodeStore, ResourceMeter):
@@ -74,6 +80,8 @@ class ProcessBackend(ContainerBackend, CodeStore, ResourceMeter):
         Raises:
             SystemFault: the state folder cannot be used.
         """
+        if not is_loopback(context.core.host):
+            context.log.warning(NO_WALLS, host=context.core.host)
         store = Store(context.core.state_dir / "process", context.core.instance, context.log)
         supervision = Supervision(context, store, Entries(), Watchers())
         async with supervision.running():

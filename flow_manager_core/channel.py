@@ -24,6 +24,7 @@ from flow_manager_core.errors import (
     FlowNotConnected,
 )
 from flow_manager_core.events import now
+from flow_manager_core.fairness import Fairness, Share
 from flow_manager_core.framing import BadFrame, decode_message, encode_frame
 from flow_manager_core.heartbeat import Heartbeat
 from flow_manager_core.models import Message
@@ -68,6 +69,7 @@ class Channel:
         error_frame: the body of the frame that tells a flow of a bad frame.
         heartbeat: seconds of silence after which a flow that can answer is asked for a sign of
             life; 0: never.
+        fairness: of all channels that share an event loop; left out: this channel is alone.
     """
 
     def __init__(
@@ -77,11 +79,14 @@ class Channel:
         error_frame: Callable[[FlowManagerError], Message],
         *,
         heartbeat: float = 10.0,
+        fairness: Fairness | None = None,
     ) -> None:
         self._listener = listener
         self._limit = limit
         self._error_frame = error_frame
         self._heartbeat = heartbeat
+        self._fairness = fairness or Fairness()
+        self._share = Share(self._fairness)
         self._connection: Connection | None = None
         self._questions: dict[str, _Question] = {}
         # Random, so that a late answer to an earlier life's question finds none of this life's.
@@ -111,7 +116,11 @@ class Channel:
         """
         heartbeat = Heartbeat(self._heartbeat, self._limit)
         connection = Connection(
-            stream, self._limit, partial(self._on_frame, heartbeat), self._on_fault
+            stream,
+            self._limit,
+            partial(self._on_frame, heartbeat),
+            self._on_fault,
+            share=self._share,
         )
         before, over = self._over, anyio.Event()
         self._over = over
@@ -143,6 +152,7 @@ class Channel:
         frame = encode_frame(message, self._limit)
         if self._connection is None:
             raise FlowNotConnected("The flow is not connected")
+        self._share.others_notice()
         await self._connection.write(frame, timeout)
         self.last_communication = now()
 
@@ -194,6 +204,7 @@ class Channel:
             question.settled.set()
         elif greeting or heartbeat.answered(message):
             return
+        self._share.others_notice()
         self.last_communication = now()
         if question is None or question.answer is not message:
             await self._listener.message_arrived(message)

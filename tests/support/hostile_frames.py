@@ -1,0 +1,2 @@
+ATTACKS = {}
+OUTPUTS = {}

@@ -221,7 +221,9 @@ async def neighbour(seconds: float, say: Any) -> None:
             say("quiet again", (await bench.round_trips(quiet, seconds)).asked, base.asked, [])
 
 
-def show(what: str, samples: Sequence[float], base: Sequence[float], rates: Sequence[float]) -> None:
+def show(
+    what: str, samples: Sequence[float], base: Sequence[float], rates: Sequence[float]
+) -> None:
     """Print one line."""
     got = ", ".join(f"{rate:,.0f}" for rate in rates)
     sys.stdout.write(

@@ -126,7 +126,8 @@ class Connection:
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             raise FlowNotConnected("The flow's connection ended") from None
         finally:
-            outgoing.abandoned = True
+            # Its place in the queue may be kept for as long as the flow does not read.
+            outgoing.abandoned, outgoing.data = True, b""
         if not outgoing.written:
             raise FlowNotConnected("The flow's connection ended before the message was sent")
 
@@ -146,6 +147,8 @@ class Connection:
                 await self._share.spend()
         except anyio.EndOfStream:
             self._note("closed by the flow")
+            if self._decoder.within_frame:
+                self._fault(BadFrame("The connection ended within a frame"))
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as error:
             self._note(f"connection broken: {error or type(error).__name__}")
         except FramingLost as error:

@@ -5,8 +5,8 @@ All channels are read on one event loop. The rule has three parts:
 1. A channel may keep the loop busy for `SLICE` seconds; more adds up unless it is silent four times
    as long as it has talked. Then it is *busy*, and gives way. Busy channels give way one after
    the other, so all of them together get one slice in a round of the loop.
-2. Before it goes on, what it has said is taken by those who listen (`keep_up`), so that a neighbour's
-   message does not stand in line behind thousands of its messages.
+2. Before it goes on, what it has said is taken by those who listen (`keep_up`), so that no
+   neighbour's message stands in line behind thousands of its messages.
 3. While somebody else talks (somebody has, within `RECENT` seconds: a client, or a flow whose
    channel is not busy), there are `REST` seconds between two slices. With nobody else there,
    there are none: one flow alone gets all that the loop can do.
@@ -23,7 +23,7 @@ import anyio.lowlevel
 #: Seconds that a channel may keep the loop: some thirty small messages. A client's question and its
 #: answer cross the loop six or seven times, so they lose a few slices at most.
 SLICE = 0.0005
-#: Seconds between two slices while others talk; asyncio's timers cannot do less than one millisecond.
+#: Seconds between two slices while others talk; asyncio's timers cannot do less.
 REST = 0.001
 #: Seconds for which one who has talked counts as talking.
 RECENT = 0.2

@@ -152,9 +152,7 @@ ATTACKS: dict[str, Attack] = {
 
 def lines(total: int) -> Iterator[bytes]:
     """So many bytes of short lines."""
-    piece = b"".join(
-        b"line %d of a flood of lines, each as dull as the last\n" % n for n in range(2000)
-    )
+    piece = b"".join(b"line %d of a flood %s\n" % (n, b"x" * 1000) for n in range(2000))
     return (piece for _ in range(total // len(piece) + 1))
 
 

@@ -3,8 +3,8 @@
 Beside it lies `hostile_frames.py`, a copy of the attacks that the tests without Docker use as well.
 """
 
+import contextlib
 import json
-import os
 import struct
 import sys
 import threading
@@ -23,6 +23,14 @@ class Flood:
         self.may_go.set()
         self.sent = 0
 
+    def begin(self, *work):
+        self.thread = threading.Thread(target=self.run, args=work, daemon=True)
+        self.thread.start()
+
+    def end(self):
+        self.stopped.set()
+        self.thread.join()
+
     def run(self, channel, lock, body, rate):
         batch = max(1, rate // 100)
         piece = (struct.pack(">I", len(body)) + body) * batch
@@ -37,6 +45,39 @@ class Flood:
                 time.sleep(ahead)
 
 
+def twice(channel):
+    """Connect once more; the newest connection wins."""
+    with connect() as second:
+        send(second, "second")
+        second.recv(1)
+
+
+def thousand(channel):
+    """Connect a thousand times, with fifty open at a time."""
+    held = []
+    for _ in range(1000):
+        held.append(connect())
+        if len(held) == 50:
+            for one in held:
+                one.close()
+            held = []
+
+
+def deaf(channel):
+    """Read nothing for a while."""
+    time.sleep(1.5)
+
+
+OWN = {"two connections": twice, "a thousand connections": thousand, "never reads": deaf}
+
+
+def attack(channel, name):
+    act = OWN.get(name)
+    if act is None:
+        act = hostile_frames.ATTACKS[name].act
+    act(channel)
+
+
 def serve(channel):
     lock, flood = threading.Lock(), None
     while True:
@@ -46,18 +87,22 @@ def serve(channel):
         if command == "flood":
             flood = Flood()
             work = (channel, lock, data["body"].encode(), data["rate"])
-            threading.Thread(target=flood.run, args=work, daemon=True).start()
+            flood.begin(*work)
         elif command == "calm":
-            flood.stopped.set()
+            flood.end()
             answer = flood.sent
         elif command == "sent":
-            answer = flood.sent
+            answer = flood.sent if flood else 0
         elif command == "attack":
-            hostile_frames.ATTACKS[data].act(channel)
+            attack(channel, data)
+            continue
         elif command == "print":
             hostile_frames.OUTPUTS[data](sys.stdout.buffer)
-        elif command == "descriptors":
-            answer = len(os.listdir("/proc/self/fd"))
+        elif command == "send":
+            body = json.dumps(data).encode()
+            channel.sendall(struct.pack(">I", len(body)) + body)
+        if key is None:
+            continue
         if flood:
             flood.may_go.clear()
         with lock:
@@ -68,7 +113,5 @@ def serve(channel):
 
 while True:
     with connect() as channel:
-        try:
+        with contextlib.suppress(OSError):
             serve(channel)
-        except OSError:
-            pass

@@ -1,9 +1,9 @@
 """What a flood of one flow costs its neighbours, and what one flow alone gets through.
 
 ``python benchmarks/flood.py`` starts a service with flows as child processes, asks a quiet
-neighbour questions through a client, and lets none, one and four other flows send 100,000 tiny
-frames a second meanwhile. The p99 of the round trips is printed beside the quiet one, as a ratio;
-so is the delay of what the neighbour says by itself. Then one flow alone sends as fast as it can.
+neighbour questions through a client, and lets one and four other flows send 100,000 tiny frames a
+second meanwhile. The p99 of the round trips is printed beside the quiet one, as a ratio. Last, one
+flow alone sends as fast as it can.
 """
 
 from __future__ import annotations
@@ -31,28 +31,30 @@ from tests.e2e.service import Service  # noqa: E402
 
 FLOWS = ROOT / "tests" / "e2e" / "flows"
 ATTACKS = ROOT / "tests" / "support" / "hostile_frames.py"
-#: Frames a second that a flooding flow tries to send.
-RATE = 100_000
+#: Frames a second that a flooding flow tries to send; and as many as it can.
+RATE, UNBOUNDED = 100_000, 10_000_000
 BODIES = {
     "valid frames": '{"command":"x"}',
     "malformed frames": "x",
-    "unknown reply_to": '{"command":"x","reply_to":"nobody"}',
+    "replies to nobody": '{"command":"x","reply_to":"nobody"}',
 }
 #: Seconds that anything may take.
-PATIENCE = 30.0
+PATIENCE = 60.0
+#: Seconds between two round trips.
+PAUSE = 0.002
 
 
 @attrs.frozen
-class RoundTrips:
-    """What one phase has shown, in milliseconds.
+class Phase:
+    """The neighbour's times in one phase, in milliseconds.
 
     Args:
         asked: from a client's question to the flow's answer.
-        told: from the question to the event that the flow sends beside its answer.
+        rates: frames a second that each flooding flow got through.
     """
 
     asked: list[float] = attrs.field(factory=list)
-    told: list[float] = attrs.field(factory=list)
+    rates: list[float] = attrs.field(factory=list)
 
 
 def p99(samples: Sequence[float]) -> float:
@@ -61,44 +63,70 @@ def p99(samples: Sequence[float]) -> float:
 
 
 class Bench:
-    """A client, a quiet neighbour and the flows that flood."""
+    """A client with a quiet neighbour and flows that flood."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._io = socketio.AsyncClient(reconnection=False)
-        self._io.on("message_received", self._heard)
         self._io.on("socket_connected", self._joined)
         self._changed = asyncio.Event()
         self._up: set[str] = set()
-        self._marks: dict[str, float] = {}
         self._made: list[str] = []
+        self.neighbour = ""
+        self.floods: list[str] = []
 
     @asynccontextmanager
-    async def connected(self, *events: str) -> AsyncIterator[None]:
-        """Connect, for these events; at the end delete what was made."""
-        auth = {"token": self._service.token, "events": [*events, "socket_connected"]}
+    async def connected(self) -> AsyncIterator[None]:
+        """Connect; at the end delete what was made."""
+        auth = {"token": self._service.token, "events": ["socket_connected"]}
         await self._io.connect(self._service.url, auth=auth)
         try:
             yield
         finally:
             for container_id in self._made:
-                await self.ask("delete_container", container_id=container_id)
+                await self._ask("delete_container", container_id=container_id)
             await self._io.disconnect()
 
-    async def ask(self, request: str, **payload: Any) -> dict[str, Any]:
-        """Send a request; return its answer.
+    async def start(self, floods: int) -> None:
+        """Start the flows."""
+        self.neighbour = await self._flow("flow.py")
+        self.floods = [await self._flow("hostile.py") for _ in range(floods)]
 
-        Raises:
-            RuntimeError: it was refused.
-        """
+    async def quiet(self, seconds: float) -> Phase:
+        """Measure while nobody floods."""
+        phase = Phase()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end or not phase.asked:
+            begun = time.monotonic()
+            await self._question(self.neighbour, "echo", 1)
+            phase.asked.append((time.monotonic() - begun) * 1e3)
+            await asyncio.sleep(PAUSE)
+        return phase
+
+    async def flooded(self, seconds: float, count: int, body: str) -> Phase:
+        """Measure while so many flows flood."""
+        for key in self.floods[:count]:
+            await self._say(key, "flood", {"body": body, "rate": RATE})
+        phase = await self.quiet(seconds)
+        phase.rates.extend([await self._calm(key) for key in self.floods[:count]])
+        return phase
+
+    async def alone(self, seconds: float) -> float:
+        """Frames a second that one flow gets through with nobody else there."""
+        await self._say(
+            self.floods[0], "flood", {"body": BODIES["valid frames"], "rate": UNBOUNDED}
+        )
+        await asyncio.sleep(seconds)
+        return await self._calm(self.floods[0])
+
+    async def _ask(self, request: str, **payload: Any) -> dict[str, Any]:
         answer: dict[str, Any] = await self._io.call(request, payload, timeout=PATIENCE)
         if answer.get("error"):
             raise RuntimeError(answer["message"])
         return answer
 
-    async def flow(self, program: str) -> str:
-        """Start a flow, and wait for its channel."""
-        answer = await self.ask(
+    async def _flow(self, program: str) -> str:
+        answer = await self._ask(
             "create_container",
             image=self._service.image,
             command=self._service.command(program),
@@ -108,55 +136,29 @@ class Bench:
         )
         key = str(answer["container_id"])
         self._made.append(key)
-        async with asyncio.timeout(PATIENCE):
-            while key not in self._up:
-                self._changed.clear()
-                await self._changed.wait()
+        await self._until(lambda: key in self._up)
         return key
 
-    async def question(self, key: str, command: str, data: Any = None) -> Any:
-        """Ask a flow; return its answer's data."""
+    async def _question(self, key: str, command: str, data: Any = None) -> Any:
         message = {"command": command, "data": data}
-        answer = await self.ask("send_message", container_id=key, message=message, reply=True)
+        answer = await self._ask(
+            "send_message", container_id=key, message=message, reply=True, timeout=PATIENCE
+        )
         return answer["reply"]["data"]
 
-    async def say(self, key: str, command: str, data: Any = None) -> None:
-        """Tell a flow something."""
+    async def _say(self, key: str, command: str, data: Any = None) -> None:
         message = {"command": command, "data": data}
-        await self.ask("send_message", container_id=key, message=message)
+        await self._ask("send_message", container_id=key, message=message)
 
-    async def round_trips(self, key: str, seconds: float) -> RoundTrips:
-        """Ask one question after the other."""
-        found = RoundTrips()
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            begun = time.monotonic()
-            await self.question(key, "echo", 1)
-            found.asked.append((time.monotonic() - begun) * 1e3)
-            await asyncio.sleep(0.002)
-        return found
+    async def _calm(self, key: str) -> float:
+        told = await self._question(key, "calm")
+        return float(told["sent"] / told["seconds"])
 
-    async def delays(self, key: str, seconds: float) -> list[float]:
-        """Have the neighbour say something, and measure until it is heard."""
-        found: list[float] = []
-        end = time.monotonic() + seconds
-        number = 0
-        while time.monotonic() < end:
-            number += 1
-            begun = time.monotonic()
-            await self.say(key, "say", f"mark {number}")
-            async with asyncio.timeout(PATIENCE):
-                while f"mark {number}" not in self._marks:
-                    self._changed.clear()
-                    await self._changed.wait()
-            found.append((self._marks[f"mark {number}"] - begun) * 1e3)
-        return found
-
-    async def _heard(self, body: dict[str, Any]) -> None:
-        data = body["message"].get("data")
-        if isinstance(data, str):
-            self._marks[data] = time.monotonic()
-            self._changed.set()
+    async def _until(self, condition: Any) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
 
     async def _joined(self, body: dict[str, Any]) -> None:
         self._up.add(body["container_id"])
@@ -164,61 +166,19 @@ class Bench:
 
 
 @asynccontextmanager
-async def flooded(bench: Bench, keys: Sequence[str], body: str) -> AsyncIterator[list[float]]:
-    """Let flows flood; the list gets the frames a second that each got through."""
-    rates: list[float] = []
-    for key in keys:
-        await bench.question(key, "flood", {"body": body, "rate": RATE})
-    begun = [await bench.question(key, "sent") for key in keys]
-    started = time.monotonic()
-    yield rates
-    for key, before in zip(keys, begun, strict=True):
-        sent = await bench.question(key, "calm")
-        rates.append((sent - before) / (time.monotonic() - started))
-
-
-@asynccontextmanager
-async def service_with_flows(**environ: str) -> AsyncIterator[Service]:
-    """A service whose flows are child processes, and their code."""
+async def bench(floods: int) -> AsyncIterator[Bench]:
+    """A service whose flows are child processes, with a client and its flows."""
     root = Path(tempfile.mkdtemp(prefix="fm-flood-"))
     try:
         shutil.copytree(FLOWS, root / "code", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ATTACKS, root / "code")
-        with Service(root, "process", "python", "", LOG_LEVEL="WARNING", **environ) as service:
-            yield service
+        with Service(root, "process", "python", "", LOG_LEVEL="WARNING") as service:
+            made = Bench(service)
+            async with made.connected():
+                await made.start(floods)
+                yield made
     finally:
         shutil.rmtree(root)
-
-
-async def one_way(seconds: float) -> float:
-    """Frames a second that one flow alone gets to a client's process."""
-    async with service_with_flows() as service:
-        bench = Bench(service)
-        async with bench.connected():
-            key = await bench.flow("hostile.py")
-            await bench.question(key, "flood", {"body": BODIES["valid frames"], "rate": 10**7})
-            before, started = await bench.question(key, "sent"), time.monotonic()
-            await asyncio.sleep(seconds)
-            after = await bench.question(key, "calm")
-            return float(after - before) / (time.monotonic() - started)
-
-
-async def neighbour(seconds: float, say: Any) -> None:
-    """Measure the neighbour in quiet and in every flood."""
-    async with service_with_flows() as service:
-        bench = Bench(service)
-        async with bench.connected():
-            quiet = await bench.flow("flow.py")
-            floods = [await bench.flow("hostile.py") for _ in range(4)]
-            await bench.round_trips(quiet, seconds / 4)
-            base = await bench.round_trips(quiet, seconds)
-            say("quiet", base.asked, base.asked, [])
-            for what, body in BODIES.items():
-                for count in (1, 4):
-                    async with flooded(bench, floods[:count], body) as rates:
-                        found = await bench.round_trips(quiet, seconds)
-                    say(f"{count} x {what}", found.asked, base.asked, rates)
-            say("quiet again", (await bench.round_trips(quiet, seconds)).asked, base.asked, [])
 
 
 def show(
@@ -234,14 +194,25 @@ def show(
     sys.stdout.flush()
 
 
+async def measure(seconds: float) -> None:
+    """Measure everything, and print it as it comes."""
+    async with bench(4) as made:
+        await made.quiet(seconds / 2)
+        for what, body in BODIES.items():
+            for count in (1, 4):
+                quiet = await made.quiet(seconds)
+                flooded = await made.flooded(seconds, count, body)
+                show("quiet", quiet.asked, quiet.asked, [])
+                show(f"{count} x {what}", flooded.asked, quiet.asked, flooded.rates)
+        rate = await made.alone(seconds)
+        sys.stdout.write(f"one flow alone, one way: {rate:,.0f} frames a second\n")
+
+
 def main() -> None:
     """Read the arguments, measure, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=4, help="of each phase (4)")
-    asked = parser.parse_args()
-    asyncio.run(neighbour(asked.seconds, show))
-    rate = asyncio.run(one_way(asked.seconds))
-    sys.stdout.write(f"one flow alone, one way: {rate:,.0f} frames a second\n")
+    asyncio.run(measure(parser.parse_args().seconds))
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ class Table:
         """Wait until a flow answers; right after an attack it may still be on its way back."""
 
         async def asked() -> bool:
-            return not (await self.ask(key, "sent")).get("error")
+            return not (await self.ask(key, "there")).get("error")
 
         await until(asked)
 
@@ -216,7 +216,7 @@ async def test_a_hundred_thousand_frames_a_second_leave_the_neighbour_its_answer
             await until(lambda: enough(answered))
         # Its answer stands behind all that it has sent, and nobody else talks now.
         answer = await table.ask(table.hostile, "calm")
-    sent = answer["reply"]["data"]
+    sent = answer["reply"]["data"]["sent"]
     if what == "malformed frames":
         await until(lambda: accounted(table, since, sent))
         assert table.bad(since) == sent

@@ -22,6 +22,7 @@ class Flood:
         self.may_go = threading.Event()
         self.may_go.set()
         self.sent = 0
+        self.seconds = 0.0
 
     def begin(self, *work):
         self.thread = threading.Thread(target=self.run, args=work, daemon=True)
@@ -43,6 +44,7 @@ class Flood:
             ahead = begun + self.sent / rate - time.monotonic()
             if ahead > 0:
                 time.sleep(ahead)
+        self.seconds = time.monotonic() - begun
 
 
 def twice(channel):
@@ -90,9 +92,7 @@ def serve(channel):
             flood.begin(*work)
         elif command == "calm":
             flood.end()
-            answer = flood.sent
-        elif command == "sent":
-            answer = flood.sent if flood else 0
+            answer = {"sent": flood.sent, "seconds": flood.seconds}
         elif command == "attack":
             attack(channel, data)
             continue

@@ -97,6 +97,13 @@ def trouble(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz frames, payloads and packets; arguments: `--seconds 600`, `--seed 1`, a target."""
+    install(session, *group("test"))
+    session.run("python", "-m", "tests.fuzz.run", *session.posargs)
+
+
+@nox.session
 def docker(session: nox.Session) -> None:
     """Only the tests on a real Docker Engine."""
     install(session, *group("test"))

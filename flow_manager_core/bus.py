@@ -23,6 +23,11 @@ LIMIT = 10_000
 CROWDED = LIMIT // 4
 #: Seconds that flows are held back for a subscriber before it is cut off.
 PATIENCE = 5.0
+#: A subscriber with no more than this many waiting has as good as kept up.
+NEAR = 8
+#: Seconds that a flow which talks without pause is held back for subscribers to keep up. One that
+#: is busy with something longer falls behind, and flows are held back when it is far behind.
+COURTESY = 0.02
 
 
 class EventsLost(SystemFault):
@@ -44,6 +49,11 @@ class Subscription:
         #: When it fell far behind, on the loop's clock; ``None`` while it keeps up.
         self.behind_since: float | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Events that it has not taken."""
+        return len(self._queue)
+
     def put(self, event: Event) -> None:
         """Take an event; called by the bus."""
         if self._lost:
@@ -61,6 +71,7 @@ class Subscription:
         """End the subscription: it was too slow for too long."""
         self._lost = True
         self._queue.clear()
+        self._bus.kept_up()
         self.behind_since = None
         self._arrived.set()
 
@@ -80,6 +91,8 @@ class Subscription:
                 raise StopAsyncIteration
             await self._wait()
         event = self._queue.popleft()
+        if len(self._queue) == NEAR:
+            self._bus.kept_up()
         if self.behind_since is not None and len(self._queue) <= CROWDED:
             self.behind_since = None
             self._bus.eased()
@@ -100,6 +113,7 @@ class EventBus:
         self._subscriptions: list[Subscription] = []
         self._relief = anyio.Event()
         self._progress = anyio.Event()
+        self._near = anyio.Event()
 
     def publish(self, *events: Event) -> None:
         """Queue events for everyone, at once and in this order."""
@@ -122,6 +136,7 @@ class EventBus:
         finally:
             self._subscriptions.remove(subscription)
             self.eased()
+            self.kept_up()
             self.caught_up()
 
     @property
@@ -144,6 +159,17 @@ class EventBus:
             if subscription.behind_since == since:
                 subscription.cut_off()
         self.eased()
+
+    async def keep_up(self) -> None:
+        """Wait until every subscriber has as good as kept up; `COURTESY` seconds at most."""
+        with anyio.move_on_after(COURTESY):
+            while any(s.waiting > NEAR for s in self._subscriptions):
+                self._near = anyio.Event()
+                await self._near.wait()
+
+    def kept_up(self) -> None:
+        """A subscriber has nearly kept up, or left; called by subscriptions."""
+        self._near.set()
 
     def eased(self) -> None:
         """A subscriber caught up or left; called by subscriptions."""

@@ -109,10 +109,10 @@ def _kept_by(settings: Settings) -> Iterator[Kept]:
         yield Kept(Path(settings.token_file), "the manager's token")
     for path in settings.kept_paths:
         yield Kept(path, "which the setting kept_paths holds back")
-    for entry in getattr(settings, "tokens", ()):
+    for entry in settings.tokens:
         yield Kept(Path(entry.split(":", 2)[-1]), "one of the manager's tokens")
-    if key := getattr(settings, "tls_key", ""):
-        yield Kept(Path(key), "the manager's TLS key")
+    if settings.tls_key:
+        yield Kept(Path(settings.tls_key), "the manager's TLS key")
     log = Path(LOG_NAME if settings.log_file == AUTO else settings.log_file).absolute()
     if settings.log_file != NO_LOG and os.path.lexists(log):
         yield Kept(log, "the manager's log, which it writes to", writes_only=True)

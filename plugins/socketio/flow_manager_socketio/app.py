@@ -19,7 +19,7 @@ from flow_manager_core.settings import Settings
 from flow_manager_socketio.access import Access
 from flow_manager_socketio.door import DoorRules, FrontDoor
 from flow_manager_socketio.doorkeeper import Doorkeeper
-from flow_manager_socketio.engine import ClientManager, EngineParts, SocketServer
+from flow_manager_socketio.engine import EngineParts
 from flow_manager_socketio.http import http_routes
 from flow_manager_socketio.line import LINE, STRANGER_LIMIT, Line, Lines, Receive, Scope, Send
 from flow_manager_socketio.namespace import RequestLimits, Requests
@@ -28,6 +28,7 @@ from flow_manager_socketio.queues import ClientQueue, Crowd, QueueLimits
 from flow_manager_socketio.relay import Relay
 from flow_manager_socketio.responses import pass_lifespan, refuse, respond
 from flow_manager_socketio.settings import SocketIOSettings
+from flow_manager_socketio.socket_server import ClientManager, SocketServer
 from flow_manager_socketio.tasks import OwnedTasks
 
 PATH = "/socket.io"

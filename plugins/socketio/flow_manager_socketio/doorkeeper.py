@@ -7,9 +7,9 @@ import anyio
 from flow_manager_core.contracts import Gateway
 from flow_manager_core.errors import SystemFault
 from flow_manager_core.log import Log
-from flow_manager_socketio.engine import SocketServer, error_packet
 from flow_manager_socketio.line import Line, Lines
 from flow_manager_socketio.queues import ClientQueue
+from flow_manager_socketio.socket_server import SocketServer, error_packet
 
 _ROUND = 0.25
 #: Seconds that a slow client has to take its last words.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,8 +75,8 @@ def _no_number(_digits: str) -> int:
     return 0
 
 
-#: What may stand between a key and its colon in loose writing.
-_LOOSE = (" :", "\t:", "\n:", "\r:")
+#: A key and its colon in loose writing.
+_LOOSE = re.compile(r'"[ \t\n\r]+:')
 
 
 def _may_repeat_a_key(text: str, found: Any) -> bool:
@@ -84,7 +85,7 @@ def _may_repeat_a_key(text: str, found: Any) -> bool:
     Written again, the same data has as many ``":`` as it had before, in keys and in strings, unless
     a key was lost. A quote that was written as an escape would be one more, and could hide that.
     """
-    if any(loose in text for loose in _LOOSE):
+    if _LOOSE.search(text):
         return True
     marks = text.count('":')
     if marks < 2:

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.docker]
 
 #: Bytes. Under twice the frame limit for each of the two channels, and for the rest: what clients'
 #: requests and events hold, the interpreter's own pools, a library's first use.
-BOUND = 2 * 2 * LIMIT + 40 * 1024 * 1024
+BOUND = 2 * 2 * LIMIT + 16 * 1024 * 1024
 FLOODS = {
     "valid frames": '{"command":"x"}',
     "malformed frames": "x",
@@ -169,6 +169,7 @@ async def within_bounds(table: Table) -> AsyncIterator[None]:
     finally:
         memory.stop()
     assert table.service.process.poll() is None
+    print(f"the manager's memory grew by {(memory.most - memory.first) / 1e6:.1f} MB at most")
     assert memory.most - memory.first < BOUND
     assert all(line.isprintable() for line in table.service.lines[lines:])
     assert not any("Traceback" in line for line in table.service.lines[lines:])
@@ -223,7 +224,7 @@ async def test_a_hundred_thousand_frames_a_second_leave_the_neighbour_its_answer
 
 
 async def enough(answered: list[int]) -> bool:
-    return len(answered) >= 8
+    return len(answered) >= 5
 
 
 async def accounted(table: Table, since: int, sent: int) -> bool:

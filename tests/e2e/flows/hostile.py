@@ -5,6 +5,7 @@ Beside it lies `hostile_frames.py`, a copy of the attacks that the tests without
 
 import contextlib
 import json
+import socket
 import struct
 import sys
 import threading
@@ -24,7 +25,10 @@ class Flood:
         self.sent = 0
         self.seconds = 0.0
 
-    def begin(self, *work):
+    def begin(self, channel, *work):
+        # What the kernel keeps has to be read before an answer is: with less of it a test is quick.
+        channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
+        work = (channel, *work)
         self.thread = threading.Thread(target=self.run, args=work, daemon=True)
         self.thread.start()
 

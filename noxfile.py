@@ -80,7 +80,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(name="all")
 def everything(session: nox.Session) -> None:
     """Types and every test, in one environment: with lint, what a change must pass."""
-    install(session, *group("types"), *group("test"))
+    install(session, *dict.fromkeys([*group("types"), *group("test")]))
     check_types(session)
     prepare(session)
     pytest(session, "-m", "alone")

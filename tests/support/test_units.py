@@ -1,4 +1,4 @@
-"""What is given to one worker as a whole names tests that are there."""
+"""What is given to one worker as a whole, and what is begun first."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.units import SECONDS, seconds_of, unit_of
+from tests.support.units import APART, SECONDS, TOGETHER, seconds_of, unit_of
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name", [name for name in SECONDS if "/" in name])
-def test_every_file_and_folder_that_is_said_to_take_long_is_there(name: str) -> None:
-    assert (ROOT / name).exists()
+@pytest.mark.parametrize("name", [*APART, *TOGETHER, *(name for name in SECONDS if "/" in name)])
+def test_every_place_that_is_named_has_tests(name: str) -> None:
+    assert list(ROOT.glob(f"{name}*"))
+
+
+def test_what_is_said_to_take_long_is_a_unit() -> None:
+    assert {name for name in SECONDS if "/" not in name} == set(TOGETHER.values())
 
 
 def test_a_unit_takes_what_the_longest_of_its_names_takes() -> None:
@@ -22,24 +26,17 @@ def test_a_unit_takes_what_the_longest_of_its_names_takes() -> None:
     assert seconds_of("tests/core/test_bus.py") == 0
 
 
-def test_tests_of_one_file_are_divided_by_their_loop(pytester: pytest.Pytester) -> None:
-    items = pytester.getitems(
-        "import pytest\n"
-        "@pytest.fixture(params=['asyncio', 'trio'])\ndef anyio_backend(request): ...\n"
-        "def test_one(anyio_backend): ...\n"
-        "def test_two(anyio_backend): ...\n"
-        "def test_three(): ...\n"
-    )
-    file = items[0].nodeid.partition("::")[0]
-    assert {unit_of(item) for item in items} == {file, f"{file} asyncio", f"{file} trio"}
+def test_a_file_is_divided_by_its_service_and_its_loop_and_no_further() -> None:
+    file = "tests/e2e/test_life.py"
+    assert unit_of(f"{file}::test_it[docker-3]") == unit_of(f"{file}::TestIt::test[docker]")
+    assert unit_of(f"{file}::test_it[docker-trio]") == f"{file} docker trio"
+    assert unit_of(f"{file}::test_it[a-b]") == unit_of(f"{file}::test_it") == file
 
 
-def test_what_shares_a_broker_stays_together(pytester: pytest.Pytester) -> None:
-    item = pytester.getitem("def test_it(rabbitmq): ...", "test_it")
-    assert unit_of(item) == "rabbitmq"
+def test_what_shares_a_broker_stays_together() -> None:
+    one = unit_of("plugins/rabbitmq/tests/test_rabbitmq_life.py::test_it[asyncio]")
+    assert one == unit_of("tests/combinations/test_combinations.py::test_it[docker-tcp-rabbitmq]")
 
 
-def test_what_kills_and_freezes_stands_alone(pytester: pytest.Pytester) -> None:
-    source = "import pytest\n@pytest.mark.trouble\ndef test_it(): ..."
-    item = pytester.getitem(source, "test_it")
-    assert unit_of(item) == item.nodeid
+def test_what_has_a_manager_of_its_own_stands_alone() -> None:
+    assert unit_of(f"{APART[0]}::test_it[docker-3]") == f"{APART[0]}::test_it[docker-3]"

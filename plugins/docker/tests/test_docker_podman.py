@@ -84,7 +84,7 @@ async def test_a_restart_of_the_service_is_no_restart_of_the_engine(
     assert before.version[0].isdigit()
     assert before.keeps_flows
     assert before.since is None
-    podman_engine.stop()
+    await to_thread.run_sync(podman_engine.stop)
     with pytest.raises(EngineUnavailable):
         await backend.ping()
     await to_thread.run_sync(podman_engine.start)
@@ -96,8 +96,8 @@ async def test_an_end_while_the_service_was_away_is_remembered(
     backend: DockerBackend, shop: Workshop, podman_engine: PodmanEngine
 ) -> None:
     made = await shop.running(backend, shop.plan("a"))
-    podman_engine.stop()
-    podman_engine.run("kill", made)
+    await to_thread.run_sync(podman_engine.stop)
+    await to_thread.run_sync(podman_engine.run, "kill", made)
     await to_thread.run_sync(podman_engine.start)
     assert (await shop.ended(backend, made)).exit_code == 137
     told = [e.kind for e in await backend.recall() if e.container_id == made]
@@ -233,7 +233,8 @@ async def test_a_whole_life_through_crash_update_and_restarts_of_all_but_the_flo
         client._made.clear()
         assert (await client.ask("list_containers"))["count"] == 0
         assert client.told("container_crashed", "error") == []
-    assert key not in podman_engine.run("ps", "--all", "--quiet")
+    left = await to_thread.run_sync(podman_engine.run, "ps", "--all", "--quiet")
+    assert key not in left
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.support.engine",
     "tests.support.podman",
     "tests.support.workers",
+    "tests.support.units",
     "tests.support.rabbitmq",
     "tests.support.restartable_engine",
     "tests.node.node_fixture",

@@ -8,7 +8,7 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2024.10"
-nox.options.sessions = ["lint", "types", "wheels", "tests"]
+nox.options.sessions = ["lint", "all"]
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
@@ -22,8 +22,9 @@ DISTS = [ROOT, *sorted(p.parent for p in ROOT.glob("plugins/*/pyproject.toml")),
 PACKAGES = [p.parent for dist in DISTS for p in sorted(dist.glob("flow_manager_*/__init__.py"))]
 
 
-#: Tests wait more than they compute, so there may be more workers than processors.
-IN_PARALLEL = ("--numprocesses=4", "--dist=loadfile", "--no-loadscope-reorder")
+#: Tests wait more than they compute, so there may be more workers than processors. What a worker
+#: is given as a whole, and in which order, is said in tests/support/units.py.
+IN_PARALLEL = ("--numprocesses=6", "--dist=loadfile", "--no-loadscope-reorder")
 
 
 def group(name: str) -> list[str]:
@@ -52,9 +53,18 @@ def install(session: nox.Session, *requirements: str, dists: bool = True) -> Non
 
 
 def pytest(session: nox.Session, *arguments: str) -> None:
-    """Run pytest; only a choice of the caller's may leave a session without a test."""
+    """Run pytest; only a choice of the caller's may leave a session without a test.
+
+    Its many processes share compiled code, even where the caller's own keep none.
+    """
     no_tests = [5] if session.posargs else []
-    session.run("pytest", *arguments, *session.posargs, success_codes=[0, *no_tests])
+    session.run(
+        "pytest",
+        *arguments,
+        *session.posargs,
+        success_codes=[0, *no_tests],
+        env={"PYTHONDONTWRITEBYTECODE": ""},
+    )
 
 
 @nox.session
@@ -67,21 +77,41 @@ def lint(session: nox.Session) -> None:
     session.run("lint-imports", "--no-cache", env={"PYTHONPATH": path})
 
 
+@nox.session(name="all")
+def everything(session: nox.Session) -> None:
+    """Types and every test, in one environment: with lint, what a change must pass."""
+    install(session, *dict.fromkeys([*group("types"), *group("test")]))
+    check_types(session)
+    prepare(session)
+    pytest(session, "-m", "alone")
+    pytest(session, "-m", "not alone", *IN_PARALLEL)
+
+
 @nox.session
 def types(session: nox.Session) -> None:
     """Types, strictly: of everything that users import, of what users write, of the examples."""
     install(session, *group("types"))
+    check_types(session)
+
+
+def check_types(session: nox.Session) -> None:
+    """Run mypy on all that has types."""
     session.run("mypy", *map(str, PACKAGES))
     session.run("mypy", *map(str, sorted(ROOT.glob("examples/embedding/*.py"))))
     with session.chdir(ROOT / "tests" / "typing" / "user"):
         session.run("mypy", ".")
 
 
+def prepare(session: nox.Session) -> None:
+    """Fetch what tests need from elsewhere: their workers have no network."""
+    session.run("python", "-m", "tests.support.prepare")
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Every test but those of wheels; with arguments, which go to pytest, in one process."""
     install(session, *group("test"))
-    session.run("python", "-m", "tests.support.prepare")
+    prepare(session)
     if session.posargs:
         pytest(session, "-m", "not wheels")
         return
@@ -94,6 +124,13 @@ def trouble(session: nox.Session) -> None:
     """Kill, freeze and restart engines and managers, at every step and at random."""
     install(session, *group("test"))
     pytest(session, "-m", "trouble")
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz frames, payloads and packets; arguments: `--seconds 600`, `--seed 1`, a target."""
+    install(session, *group("test"))
+    session.run("python", "-m", "tests.fuzz.run", *session.posargs)
 
 
 @nox.session

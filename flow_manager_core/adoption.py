@@ -11,6 +11,7 @@ from flow_manager_core.channel import Channel
 from flow_manager_core.contracts import Transport
 from flow_manager_core.desired import Desired, Job
 from flow_manager_core.errors import FlowManagerError
+from flow_manager_core.fairness import Fairness
 from flow_manager_core.ledger import Ledger, monotonic_ends
 from flow_manager_core.lifecycle import shown_state
 from flow_manager_core.log import get_log
@@ -42,6 +43,7 @@ class Channels:
         self._reporter = reporter
         self._settings = settings
         self._on_end = on_end
+        self._fairness = Fairness(reporter.keep_up)
         self._log = get_log("channel")
 
     async def open(self, record: ContainerRecord, *, seen_before: bool = False) -> None:
@@ -56,6 +58,7 @@ class Channels:
             self._settings.frame_limit,
             self._error_frame,
             heartbeat=self._settings.heartbeat_interval,
+            fairness=self._fairness,
         )
         if seen_before:
             channel.assume_seen()

@@ -23,6 +23,11 @@ LIMIT = 10_000
 CROWDED = LIMIT // 4
 #: Seconds that flows are held back for a subscriber before it is cut off.
 PATIENCE = 5.0
+#: A subscriber with no more than this many waiting has as good as kept up.
+NEAR = 8
+#: Seconds that a flow which talks without pause is held back for subscribers to keep up. One that
+#: is busy with something longer falls behind, and flows are held back when it is far behind.
+COURTESY = 0.02
 
 
 class EventsLost(SystemFault):
@@ -44,6 +49,11 @@ class Subscription:
         #: When it fell far behind, on the loop's clock; ``None`` while it keeps up.
         self.behind_since: float | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Events that it has not taken."""
+        return len(self._queue)
+
     def put(self, event: Event) -> None:
         """Take an event; called by the bus."""
         if self._lost:
@@ -62,6 +72,7 @@ class Subscription:
         self._bus.dropped()
         self._lost = True
         self._queue.clear()
+        self._bus.kept_up()
         self.behind_since = None
         self._arrived.set()
 
@@ -69,11 +80,6 @@ class Subscription:
         """End the iteration once what is queued was read."""
         self._closed = True
         self._arrived.set()
-
-    @property
-    def waiting(self) -> int:
-        """How many events it has not taken yet."""
-        return len(self._queue)
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
@@ -86,6 +92,8 @@ class Subscription:
                 raise StopAsyncIteration
             await self._wait()
         event = self._queue.popleft()
+        if len(self._queue) == NEAR:
+            self._bus.kept_up()
         if self.behind_since is not None and len(self._queue) <= CROWDED:
             self.behind_since = None
             self._bus.eased()
@@ -107,6 +115,7 @@ class EventBus:
         self._relief = anyio.Event()
         self._progress = anyio.Event()
         self._drops = 0
+        self._near = anyio.Event()
 
     def publish(self, *events: Event) -> None:
         """Queue events for everyone, at once and in this order."""
@@ -141,6 +150,7 @@ class EventBus:
         finally:
             self._subscriptions.remove(subscription)
             self.eased()
+            self.kept_up()
             self.caught_up()
 
     @property
@@ -167,6 +177,17 @@ class EventBus:
     def dropped(self) -> None:
         """A subscriber is cut off; called by subscriptions."""
         self._drops += 1
+
+    async def keep_up(self) -> None:
+        """Wait until every subscriber has as good as kept up; `COURTESY` seconds at most."""
+        with anyio.move_on_after(COURTESY):
+            while any(s.waiting > NEAR for s in self._subscriptions):
+                self._near = anyio.Event()
+                await self._near.wait()
+
+    def kept_up(self) -> None:
+        """A subscriber has nearly kept up, or left; called by subscriptions."""
+        self._near.set()
 
     def eased(self) -> None:
         """A subscriber caught up or left; called by subscriptions."""

@@ -24,15 +24,18 @@ from flow_manager_core.errors import (
     FlowNotConnected,
 )
 from flow_manager_core.events import now
+from flow_manager_core.fairness import Fairness, Share
 from flow_manager_core.framing import BadFrame, decode_message, encode_frame
 from flow_manager_core.heartbeat import Heartbeat
 from flow_manager_core.models import Message
+from flow_manager_core.throttle import Pace, Throttle
 from flow_manager_core.wire import plain
 
-#: Bad frames that are told in one second; the others are counted.
-FAULTS_PER_SECOND = 5
 #: Questions of clients that may wait for one flow's answers at the same time.
 QUESTIONS = 1000
+#: Seconds between two connections of one flow, once `AT_ONCE` came without a pause. Each costs
+#: clients four events; a program that comes back after every break has a pause of its own.
+COMING, AT_ONCE = 0.05, 20
 #: Characters of a failure's message that a flow is told where the whole is over the limit.
 SHORT = 100
 
@@ -68,6 +71,7 @@ class Channel:
         error_frame: the body of the frame that tells a flow of a bad frame.
         heartbeat: seconds of silence after which a flow that can answer is asked for a sign of
             life; 0: never.
+        fairness: of all channels that share an event loop; left out: this channel is alone.
     """
 
     def __init__(
@@ -77,11 +81,14 @@ class Channel:
         error_frame: Callable[[FlowManagerError], Message],
         *,
         heartbeat: float = 10.0,
+        fairness: Fairness | None = None,
     ) -> None:
         self._listener = listener
         self._limit = limit
         self._error_frame = error_frame
         self._heartbeat = heartbeat
+        self._fairness = fairness or Fairness()
+        self._share = Share(self._fairness)
         self._connection: Connection | None = None
         self._questions: dict[str, _Question] = {}
         # Random, so that a late answer to an earlier life's question finds none of this life's.
@@ -92,7 +99,8 @@ class Channel:
         self._over.set()
         #: Connections so far.
         self.connections: int = 0
-        self._faults = _Throttle(FAULTS_PER_SECOND)
+        self._faults = Throttle()
+        self._coming = Pace(COMING, AT_ONCE)
         self.last_communication: datetime | None = None
 
     @property
@@ -109,9 +117,14 @@ class Channel:
 
         What the flow still said over its former connection comes before what it says over this.
         """
+        await self._coming.turn()
         heartbeat = Heartbeat(self._heartbeat, self._limit)
         connection = Connection(
-            stream, self._limit, partial(self._on_frame, heartbeat), self._on_fault
+            stream,
+            self._limit,
+            partial(self._on_frame, heartbeat),
+            self._on_fault,
+            share=self._share,
         )
         before, over = self._over, anyio.Event()
         self._over = over
@@ -120,11 +133,13 @@ class Channel:
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(heartbeat.run, connection)
+                group.start_soon(self._faults.run, self._tell_suppressed)
                 reason = await connection.run(before)
                 group.cancel_scope.cancel()
         finally:
             over.set()
             self._lost(connection, reason)
+            self._faults.settle(self._tell_suppressed)
 
     def end(self, reason: str) -> None:
         """End the connection, if there is one; what the flow has said before is still heard."""
@@ -143,6 +158,7 @@ class Channel:
         frame = encode_frame(message, self._limit)
         if self._connection is None:
             raise FlowNotConnected("The flow is not connected")
+        self._share.others_notice()
         await self._connection.write(frame, timeout)
         self.last_communication = now()
 
@@ -194,6 +210,7 @@ class Channel:
             question.settled.set()
         elif greeting or heartbeat.answered(message):
             return
+        self._share.others_notice()
         self.last_communication = now()
         if question is None or question.answer is not message:
             await self._listener.message_arrived(message)
@@ -206,6 +223,10 @@ class Channel:
             return encode_frame(self._error_frame(error), self._limit)
         except BadFrame:  # the format says more than a frame may hold
             return encode_frame(Message("error", _in_short(error)), self._limit)
+
+    def _tell_suppressed(self, count: int) -> None:
+        told = "Bad frames came faster than they are told one by one"
+        self._listener.bad_frame(BadFrame(told), count)
 
     def _came(self, connection: Connection) -> None:
         self.end("replaced by a newer connection")
@@ -227,27 +248,3 @@ class Channel:
 def _in_short(error: FlowManagerError) -> dict[str, Any]:
     """What the smallest frame has room for, with every character escaped."""
     return {"error": True, "error_type": error.error_type, "message": plain(error.message[:SHORT])}
-
-
-class _Throttle:
-    """Lets so many through in a second and counts the rest."""
-
-    def __init__(self, rate: int) -> None:
-        self._rate = rate
-        self._second = -1
-        self._used = 0
-        self._suppressed = 0
-
-    def allow(self) -> bool:
-        second = int(anyio.current_time())
-        if second != self._second:
-            self._second, self._used = second, 0
-        self._used += 1
-        if self._used > self._rate:
-            self._suppressed += 1
-            return False
-        return True
-
-    def take_suppressed(self) -> int:
-        found, self._suppressed = self._suppressed, 0
-        return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve, frozen
@@ -15,6 +16,7 @@ from flow_manager_core.plugins import PluginHost
 from flow_manager_core.setting_display import SettingRow
 from flow_manager_core.settings import Settings
 from flow_manager_core.sources import DEFAULT, Sources
+from flow_manager_core.tls import tls_faults
 
 DEFAULT_FRONTENDS = ("socketio",)
 
@@ -60,6 +62,10 @@ def read_configuration(
     settings = sources.core()
     if not settings.frontends:
         settings = evolve(settings, frontends=DEFAULT_FRONTENDS)
+    if sources.file_path:
+        # It may hold secrets, and says what the next start does.
+        kept = (*settings.kept_paths, Path(sources.file_path).absolute())
+        settings = evolve(settings, kept_paths=kept)
     host = PluginHost(settings.blocked_plugins)
 
     def absent(section: str) -> str:
@@ -74,7 +80,7 @@ def read_configuration(
         provider_settings=provider_settings,
         origins=sources.origins,
         rows=tuple(_served(row, settings) for row in sources.rows),
-        setting_faults=(*sources.faults, *keys.faults),
+        setting_faults=(*sources.faults, *keys.faults, *tls_faults(settings)),
         choice_faults=pick_named(host, settings).faults,
         notes=tuple(sources.notes),
         cautions=tuple(keys.cautions),

@@ -11,19 +11,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import anyio
-import anyio.lowlevel
 from anyio.abc import ByteStream
 from attrs import define, field
 
 from flow_manager_core.errors import ChannelError, ChannelTimeout, FlowNotConnected
+from flow_manager_core.fairness import Share
 from flow_manager_core.framing import BadFrame, FrameDecoder, FramingLost
 
 #: Frames that may wait for a flow that does not read; the next caller waits with a deadline.
 OUTBOX = 64
 #: Bytes asked from the kernel at once.
 CHUNK = 65536
-#: Frames handled in a row before other tasks get a turn.
-FAIRNESS = 100
 #: Seconds for the last frames when this side closes.
 FLUSH = 0.5
 #: Looks in a row, and seconds between them, that must find nothing to be read before an ending
@@ -55,15 +53,23 @@ class Connection:
         on_frame: awaited for each frame, so that a slow reader holds the flow back; raises
             `BadFrame` for one that is no message.
         on_fault: told of every frame that cannot be taken; what it returns is sent back.
+        share: says when it is time to let others go on.
     """
 
     def __init__(
-        self, stream: ByteStream, limit: int, on_frame: FrameHandler, on_fault: FaultHandler
+        self,
+        stream: ByteStream,
+        limit: int,
+        on_frame: FrameHandler,
+        on_fault: FaultHandler,
+        *,
+        share: Share,
     ) -> None:
         self._stream = stream
         self._decoder = FrameDecoder(limit)
         self._on_frame = on_frame
         self._on_fault = on_fault
+        self._share = share
         self._send, self._receive = anyio.create_memory_object_stream[_Outgoing](OUTBOX)
         self._scope = anyio.CancelScope()
         self._writing = anyio.CancelScope()
@@ -120,7 +126,8 @@ class Connection:
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             raise FlowNotConnected("The flow's connection ended") from None
         finally:
-            outgoing.abandoned = True
+            # Its place in the queue may be kept for as long as the flow does not read.
+            outgoing.abandoned, outgoing.data = True, b""
         if not outgoing.written:
             raise FlowNotConnected("The flow's connection ended before the message was sent")
 
@@ -137,9 +144,11 @@ class Connection:
             while True:
                 await self._take(await self._hear())
                 # A stream whose bytes are there already gives nobody else a turn.
-                await anyio.lowlevel.checkpoint()
+                await self._share.spend()
         except anyio.EndOfStream:
             self._note("closed by the flow")
+            if self._decoder.within_frame:
+                self._fault(BadFrame("The connection ended within a frame"))
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as error:
             self._note(f"connection broken: {error or type(error).__name__}")
         except FramingLost as error:
@@ -149,24 +158,25 @@ class Connection:
 
     async def _hear(self) -> bytes:
         self.reading = True
+        self._share.listening()
         try:
             chunk = await self._stream.receive(CHUNK)
         finally:
             self.reading = False
+        self._share.heard()
         self.received += len(chunk)
         self.heard_at = anyio.current_time()
         return chunk
 
     async def _take(self, chunk: bytes) -> None:
-        for count, found in enumerate(self._decoder.feed(chunk), start=1):
+        for found in self._decoder.feed(chunk):
             if isinstance(found, FramingLost):
                 raise found
             if isinstance(found, ChannelError):
                 self._fault(found)
             else:
                 await self._take_frame(found)
-            if count % FAIRNESS == 0:
-                await anyio.lowlevel.checkpoint()
+            await self._share.spend()
 
     async def _take_frame(self, body: bytes) -> None:
         try:

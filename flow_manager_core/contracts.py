@@ -1,8 +1,8 @@
 """The seams: what a provider must do, and what it may count on.
 
 A class with several methods is an ABC; a part that does one thing is a `Protocol`. A backend's
-optional abilities (`EventMemory`, `ImagePuller`, `CodeStore`, `ResourceMeter`) are small
-interfaces of their own: a backend that has one inherits from it as well.
+optional abilities (`EventMemory`, `ImagePuller`, `CodeStore`, `HostPaths`, `ResourceMeter`) are
+small interfaces of their own: a backend that has one inherits from it as well.
 
 Every method that talks to something outside carries a deadline of its own, raises only
 `FlowManagerError`, and leaves cancellation alone.
@@ -174,6 +174,35 @@ class CodeStore(ABC):
     @abstractmethod
     async def read_code(self, container_id: str, archive: Path) -> None:
         """Write the code folder into a new archive. The container does not run."""
+
+
+class HostPaths(ABC):
+    """A backend whose containers see files and folders of the host: `Container.mounts`.
+
+    An engine looks a mount's source up anew at every start, and whoever can write to the folder
+    above it may have put a link there. So the manager asks, after each start, what came of it.
+    """
+
+    @abstractmethod
+    async def kept(self) -> Sequence[Path]:
+        """Name what no container may have of the host: the engine's own sockets and data.
+
+        Raises:
+            EngineUnavailable: the engine does not say where they are.
+        """
+
+    @abstractmethod
+    async def mounted(self, container_id: str) -> Sequence[tuple[str, Sequence[Path]]] | None:
+        """Tell what the run under way really sees of the host, as the kernel has it.
+
+        Returns:
+            For each thing that is mounted at or below a target of `Container.mounts`, where it is
+            mounted, and every real path that it has on the host, none if it cannot be named.
+            ``None`` when nothing runs, or when the engine's containers cannot be seen from here.
+
+        Raises:
+            ContainerNotFound: there is no such container.
+        """
 
 
 class ResourceMeter(ABC):

@@ -13,6 +13,7 @@ from flow_manager_core.log import get_log
 from flow_manager_core.operations.create import finish_create
 from flow_manager_core.operations.running import finish_delete, stop_run
 from flow_manager_core.operations.update import undo_update
+from flow_manager_core.operations.vetting import vet_run
 from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.services import Services
 from flow_manager_core.trace import for_nobody
@@ -41,11 +42,18 @@ class Converger:
 
     def consider(self, record: ContainerRecord) -> None:
         """Begin to put a container right, if it is not and nobody is at it."""
-        if self._need(record) is Need.NOTHING or record in self._busy or record.lock.locked():
+        if self._sound(record) or record in self._busy or record.lock.locked():
             return
         self._busy.add(record)
         with for_nobody():
             self._group.start_soon(self._put_right, record)
+
+    def _sound(self, record: ContainerRecord) -> bool:
+        return self._need(record) is Need.NOTHING and not self._to_vet(record)
+
+    def _to_vet(self, record: ContainerRecord) -> bool:
+        """Whether the engine went away between a start and the look at what came of it."""
+        return record.unvetted and record.state.alive and not record.gone
 
     async def settle(self, record: ContainerRecord) -> None:
         """Finish or undo what an earlier operation left, for the one that comes now.
@@ -70,6 +78,9 @@ class Converger:
 
     async def _put_right(self, record: ContainerRecord) -> None:
         try:
+            async with record.lock:
+                if self._to_vet(record):
+                    await vet_run(self._services, record)
             while (found := self._need(record)) is not Need.NOTHING:
                 self._log.info("Putting right", container_id=record.short_id, step=found.value)
                 async with record.lock:

@@ -66,6 +66,18 @@ class EngineError(FlowManagerError):
     default_hint = "Check the Docker daemon status; verify permissions"
 
 
+class VolumeRefused(EngineError):
+    """A container would see, or has seen, what no container may see of the host.
+
+    Its source was exchanged after it was checked. No run of it goes on.
+    """
+
+    default_hint = (
+        "Find out who changed the volume's source on the host; let no container write to the"
+        " folder above another one's volume; then start the container"
+    )
+
+
 class EngineUnavailable(EngineError):
     """The engine does not answer, or not in time.
 

@@ -57,9 +57,13 @@ MEASURES = tuple(a.name for a in attrs.fields(ResourceUsage) if a.name != "times
 #: Beyond every number of bytes that can be used.
 LARGEST = float(2**60)
 
-#: What the manager sets itself; a client cannot.
+#: Labels that the manager sets itself, or that engines and their tools believe; a client cannot
+#: set them. Docker reserves the latter: https://docs.docker.com/config/labels-custom-metadata/
 LABEL_PREFIX = "flow-manager."
+RESERVED_LABELS = (LABEL_PREFIX, "com.docker.", "io.docker.", "org.dockerproject.", "io.podman.")
 RESERVED_VARIABLES = frozenset({"FLOW_SOCKET", "FLOW_SECRET", "SOCKET_PATH"})
+#: The kernel's own folders, and where transports put a channel.
+RESERVED_TARGETS = ("/proc", "/sys", "/dev", "/run/flow")
 
 #: Docker takes longer names, but the name is a file's name and a host name as well.
 NAME_LIMIT = 63
@@ -67,6 +71,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]+")
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 URL_PATH = re.compile(r"/[!-~]*")
+DIGEST = re.compile(r"[A-Za-z0-9_+.-]+:[0-9a-fA-F]{32,}")
 PORT = re.compile(r"([0-9]{1,5})(?:/(tcp|udp))?")
 
 #: Linux's limit for one argument or variable; the whole set is held to it as well.
@@ -91,6 +96,10 @@ def image_name(value: object) -> str:
     found = text(value, least=1, most=512)
     if not found.isprintable() or found != found.strip() or found.startswith("-"):
         raise Faulty("must be an image name: printable, no spaces around it, not starting with -")
+    before, at, digest = found.partition("@")
+    if "://" in found or (at and "/" not in before and not DIGEST.fullmatch(digest)):
+        # It would be quoted in answers, events and the log.
+        raise Faulty("must not be a URL or hold credentials: those are docker login's")
     return found
 
 
@@ -136,11 +145,20 @@ def absolute_path(value: object) -> str:
 
 def environment(value: object) -> dict[str, str]:
     """Variables: names without ``=``, none of the manager's own, 128 KiB in all."""
-    found = mapping(value, _variable)
+    try:
+        found = mapping(value, _variable)
+    except Faulty as error:
+        raise Faulty(*(Fault(_up_to_equals(f.field), f.message) for f in error.faults)) from None
     size = sum(len(k.encode()) + len(v.encode()) + 2 for k, v in found.items())
     if size > ENVIRONMENT_LIMIT:
         raise Faulty(f"must be at most {ENVIRONMENT_LIMIT} bytes in all, not {size}")
     return found
+
+
+def _up_to_equals(name: str) -> str:
+    """A name with ``=`` in it is a whole assignment, most likely: its value must not be told."""
+    before, equals, _ = name.partition("=")
+    return f"{before}=..." if equals else name
 
 
 def _variable(key: str, value: object) -> str:
@@ -155,8 +173,9 @@ def labels(value: object) -> dict[str, str]:
     """Labels of the client's own; the manager's prefix is not theirs to use."""
 
     def check(key: str, item: object) -> str:
-        if key.startswith(LABEL_PREFIX):
-            raise Faulty(f"labels that start with {LABEL_PREFIX} are the manager's")
+        for prefix in RESERVED_LABELS:
+            if key.startswith(prefix):
+                raise Faulty(f"labels that start with {prefix} are not the client's")
         printable(key, most=256)
         return text(item, most=4096)
 
@@ -191,6 +210,9 @@ def _volume(key: str, value: object) -> Mount:
     target = _without_colon(absolute_path(bind))
     if target == "/":
         raise Faulty("must not be mounted over the container's root")
+    for own in RESERVED_TARGETS:
+        if target == own or target.startswith(f"{own}/"):
+            raise Faulty(f"must not be mounted in {own}, which is not the client's to fill")
     return Mount(source, target, read_only=mode == "ro")
 
 

@@ -80,6 +80,11 @@ class FrameDecoder:
         return BadFrame(told)
 
     @property
+    def within_frame(self) -> bool:
+        """Whether a frame has begun and not ended."""
+        return bool(self._buffer or self._skip)
+
+    @property
     def pending(self) -> int:
         """Bytes of a frame that has begun and not ended."""
         return len(self._buffer)

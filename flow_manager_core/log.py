@@ -7,12 +7,13 @@ the standard library as a finished sentence, with its fields in the record's att
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
+
+from flow_manager_core.log_text import one_line
 
 ROOT = "flow_manager"
 logging.getLogger(ROOT).addHandler(logging.NullHandler())
@@ -37,18 +38,7 @@ def get_log(part: str) -> Log:
 
 def sentence(event: str, fields: Mapping[str, Any]) -> str:
     """The guide's form of a line: ``event, key=value, key=value``."""
-    return ", ".join([_plain(event), *(f"{k}={_plain(v)}" for k, v in fields.items())])
-
-
-def _plain(value: object) -> str:
-    """One line without control characters: what a flow says must not forge or hide a line."""
-    if isinstance(value, str):
-        text = value
-    else:
-        text = json.dumps(value, ensure_ascii=False, default=str)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return ", ".join([one_line(event), *(f"{k}={one_line(v)}" for k, v in fields.items())])
 
 
 def _to_record(

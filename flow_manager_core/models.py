@@ -152,6 +152,7 @@ class ContainerSpec:
     """What a client asked a container to be.
 
     Args:
+        environment: may hold secrets, and so is in no ``repr``.
         name: unique for the engine; the stem of the socket's file name.
         command: arguments for the image's entry point; ``None``: what the image says.
         code_path: a folder on the manager's host, put at the working directory.
@@ -160,7 +161,7 @@ class ContainerSpec:
 
     image: str
     name: str
-    environment: Mapping[str, str] = field(factory=dict)
+    environment: Mapping[str, str] = field(factory=dict, repr=False)
     volumes: tuple[Mount, ...] = ()
     ports: tuple[PortMapping, ...] = ()
     command: tuple[str, ...] | None = None
@@ -180,7 +181,7 @@ class ContainerSpec:
 class Attachment:
     """What a container needs to reach its channel: variables to set and folders to mount."""
 
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     mounts: tuple[Mount, ...] = ()
 
 
@@ -210,6 +211,8 @@ class Container:
         exit_code: of the latest run, ``None`` while there is none.
         error: the engine's own word on why a start or run failed.
         ports: with the real host ports where the engine has chosen them.
+        mounts: what it sees of the host, the channel's folder as well; of a backend that has
+            `HostPaths`.
     """
 
     id: str
@@ -224,6 +227,7 @@ class Container:
     error: str = ""
     health: Health = Health.NONE
     ports: tuple[PortMapping, ...] = ()
+    mounts: tuple[Mount, ...] = ()
     labels: Mapping[str, str] = field(factory=dict)
 
     @property
@@ -426,8 +430,10 @@ class Role(StrEnum):
 
     def covers(self, needed: Role) -> bool:
         """Whether this role may do what the other one is needed for."""
-        ranks = tuple(Role)
-        return ranks.index(self) >= ranks.index(needed)
+        return self is needed or _RANKS.index(self) > _RANKS.index(needed)
+
+
+_RANKS = tuple(Role)
 
 
 @frozen

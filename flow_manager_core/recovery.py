@@ -15,7 +15,12 @@ from attrs import define, field
 
 from flow_manager_core.contracts import RecoveryPolicy
 from flow_manager_core.desired import Job, Wish
-from flow_manager_core.errors import ContainerNotFound, EngineUnavailable, FlowManagerError
+from flow_manager_core.errors import (
+    ContainerNotFound,
+    EngineUnavailable,
+    FlowManagerError,
+    VolumeRefused,
+)
 from flow_manager_core.events import ContainerRecovered, RecoveryGaveUp, RecoveryScheduled
 from flow_manager_core.gate import Gate
 from flow_manager_core.ledger import Ledger
@@ -215,6 +220,9 @@ class Recoverer:
             raise
         except ContainerNotFound:
             return  # somebody removed it; the supervisor tells of that
+        except VolumeRefused as error:
+            self._give_up(record, GiveUp(verdict.attempt, error.message))
+            return
         except FlowManagerError as error:
             self._log.error(
                 "Operation: recover_container", container_id=record.short_id, error=error.message

@@ -45,6 +45,8 @@ class ContainerRecord:
         self.engine_life = ""
         #: An operation removes it, and draws the conclusions itself.
         self.deleting = False
+        #: It was started, and what the run sees of the host was not looked at yet.
+        self.unvetted = False
         self.uptimes: list[float] = []
         self.ends: list[float] = []
         #: What its health checks say; ``None`` while nothing is checked.

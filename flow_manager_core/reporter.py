@@ -63,6 +63,10 @@ class Reporter:
         error.about(container_id=record.short_id, operation="channel")
         self.tell(ErrorReported(container_id=record.id, error=self.error_body(error)))
 
+    async def keep_up(self) -> None:
+        """Wait a moment for subscribers to take what was told."""
+        await self._bus.keep_up()
+
     async def relief(self) -> None:
         """Wait while subscribers are far behind."""
         if self._bus.crowded:

@@ -133,7 +133,7 @@ class CreateContainer(Request):
     operation: ClassVar[str] = "create_container"
     image: ImageName
     name: ContainerName | None = None
-    environment: Environment = field(factory=lambda: Environment({}))
+    environment: Environment = field(factory=lambda: Environment({}), repr=False)
     volumes: Volumes = Volumes(())
     ports: Ports = Ports(())
     command: Command | None = None

@@ -23,6 +23,8 @@ from flow_manager_core.models import Fault
 from flow_manager_core.tokens import token_path, with_token
 
 CONFIGURATION_EXIT = 2
+#: For a fault of the service's own; the log has it.
+FAILURE_EXIT = 1
 
 
 def run(
@@ -36,15 +38,15 @@ def run(
         say: prints a line for people; left out: to standard output, at once.
     """
     try:
-        _run(command_line, environ, say or partial(print, flush=True))
+        code = _run(command_line, environ, say or partial(print, flush=True))
     except (ConfigurationError, BaseExceptionGroup) as error:
         faults = _faults(error)
         if not faults:
             raise
         tell_faults(faults)
         return CONFIGURATION_EXIT
-    _leave_threads_behind()
-    return 0
+    _leave_threads_behind(code)
+    return code
 
 
 def tell_faults(faults: Iterable[Fault]) -> None:
@@ -53,7 +55,7 @@ def tell_faults(faults: Iterable[Fault]) -> None:
         print(f"flow-manager: {fault.field}: {fault.message}", file=sys.stderr)
 
 
-def _leave_threads_behind() -> None:
+def _leave_threads_behind(code: int) -> None:
     """End the process although a worker thread still waits for an engine that hangs.
 
     A thread cannot be cancelled, and the interpreter would wait for it; everything else is done.
@@ -62,12 +64,12 @@ def _leave_threads_behind() -> None:
     if any(thread.is_alive() and not thread.daemon for thread in threads):
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(code)
 
 
 def _run(
     command_line: Mapping[str, Any], environ: Mapping[str, str], say: Callable[[str], None]
-) -> None:
+) -> int:
     configuration = configure(command_line, environ)
     settings = with_token(configuration.settings)
     with logging_to(settings):
@@ -76,7 +78,14 @@ def _run(
         for caution in configuration.cautions:
             get_log("settings").warning("Something that is set is not safe", reason=caution)
         configuration = evolve(configuration, settings=settings)
-        anyio.run(serve, configuration, say, backend_options=event_loop_options())
+        try:
+            anyio.run(serve, configuration, say, backend_options=event_loop_options())
+        except Exception as error:
+            if _faults(error):
+                raise
+            get_log("service").critical("The service failed", exc_info=error)
+            return FAILURE_EXIT
+    return 0
 
 
 def _faults(error: BaseException) -> set[Fault]:

@@ -68,11 +68,16 @@ class Settings:
         tokens: more of them, each ``NAME:ROLE:FILE``: the role is ``read``, ``operate`` or
             ``admin``, the absolute path that of a file that holds the token.
         no_auth: let anyone in; on loopback alone.
+        tls_certificate: a PEM file, the chain that frontends show; empty: no TLS.
+        tls_key: a PEM file, the key that goes with it.
         socket_dir: where the channels' sockets stand.
         state_dir: what the manager keeps between its lives.
         records: where desired states are kept: ``file`` (in `state_dir`, which then belongs to one
             manager of this instance at a time) or ``memory``: a later life knows the labels alone.
         volume_roots: folders below which ``volumes`` and ``code_path`` may point.
+        kept_paths: files and folders that no ``volumes`` and no ``code_path`` may hold; the
+            configuration file always belongs to them.
+        code_limit: bytes of the files of one ``code_path``.
         log_file: a file that gets the log as well; ``off`` for none; ``auto``:
             ``flow-manager.log`` in the current folder, where that can be written.
         request_timeout: of one engine call that is neither a stop nor a pull.
@@ -109,10 +114,14 @@ class Settings:
     token_file: str = ""
     tokens: tuple[str, ...] = ()
     no_auth: bool = False
+    tls_certificate: str = ""
+    tls_key: str = ""
     socket_dir: Path = field(default=Path("/tmp/kawaflow/sockets"), metadata=_env("SOCKET_DIR"))
     state_dir: Path = field(factory=_default_state_dir, metadata=_env("STATE_DIR"))
     records: RecordsKind = RecordsKind.FILE
     volume_roots: tuple[Path, ...] = field(factory=lambda: (Path.cwd(),))
+    kept_paths: tuple[Path, ...] = ()
+    code_limit: int = 1024**3
     log_level: LogLevel = field(default=LogLevel.INFO, metadata=_env("LOG_LEVEL"))
     log_format: LogFormat = field(default=LogFormat.CONSOLE, metadata=_env("LOG_FORMAT"))
     log_file: str = AUTO

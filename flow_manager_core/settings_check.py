@@ -39,15 +39,25 @@ def settings_faults(settings: Settings) -> list[Fault]:
         faults.append(Fault("frame_limit", f"must be from 1024 to {LARGEST_FRAME} bytes"))
     if not 1 <= settings.monitoring_history <= LONGEST_HISTORY:
         faults.append(Fault("monitoring_history", f"must be from 1 to {LONGEST_HISTORY}"))
+    if settings.code_limit < 1:
+        faults.append(Fault("code_limit", "must be at least 1 byte"))
     for name in ("socket_dir", "state_dir"):
         if not getattr(settings, name).is_absolute():
             faults.append(Fault(name, "must be an absolute path"))
     if Path("/") in settings.volume_roots:
         faults.append(Fault("volume_roots", "must not hold /"))
+    return [*faults, *_access_faults(settings)]
+
+
+def _access_faults(settings: Settings) -> list[Fault]:
+    faults = []
     if settings.no_auth and not is_loopback(settings.host):
         faults.append(Fault("no_auth", "is accepted on loopback alone"))
     if settings.no_auth and (settings.token or settings.token_file or settings.tokens):
         faults.append(Fault("no_auth", "contradicts the token that is set"))
+    for name, other in (("tls_key", "tls_certificate"), ("tls_certificate", "tls_key")):
+        if getattr(settings, other) and not getattr(settings, name):
+            faults.append(Fault(name, f"is missing: {other} is set, and one needs the other"))
     return faults
 
 

@@ -6,7 +6,6 @@ a fault. A check that belongs to one type of field raises `Faulty` with all that
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, TypeVar, cast
@@ -79,8 +78,9 @@ def number(value: object, *, least: float, most: float) -> float:
     """Return a finite number within bounds, both included."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise Faulty(f"must be a number, not {describe(value)}")
-    if not (math.isfinite(value) and least <= value <= most):
-        raise Faulty(f"must be from {least:g} to {most:g}, not {value}")
+    # Compared first: a whole number of JSON may be too large for a float. NaN is in no bounds.
+    if not least <= value <= most:
+        raise Faulty(f"must be from {least:g} to {most:g}, not {_in_short(value)}")
     return float(value)
 
 
@@ -88,8 +88,15 @@ def integer(value: object, *, least: int, most: int) -> int:
     """Return a whole number within bounds, both included."""
     found = expect(int, value, "a whole number")
     if not least <= found <= most:
-        raise Faulty(f"must be from {least} to {most}, not {found}")
+        raise Faulty(f"must be from {least} to {most}, not {_in_short(found)}")
     return found
+
+
+def _in_short(value: float) -> str:
+    """A number as far as people read it; Python refuses to write one of 5,000 digits out."""
+    if isinstance(value, int) and value.bit_length() > _READABLE:
+        return f"a number of {value.bit_length()} bits"
+    return str(value)
 
 
 def mapping(
@@ -140,7 +147,7 @@ def faults_of(error: BaseException, prefix: str = "") -> list[Fault]:
     if isinstance(error, Faulty):
         return nested(prefix, error.faults) if prefix else list(error.faults)
     if isinstance(error, ForbiddenExtraKeysError):
-        extra = sorted(error.extra_fields)
+        extra = [name or '""' for name in sorted(error.extra_fields)]
         return [Fault(f"{prefix}.{k}" if prefix else k, "unknown field") for k in extra]
     if isinstance(error, KeyError):
         return [Fault(prefix or str(error.args[0]), "required field is missing")]
@@ -156,6 +163,8 @@ def _path(prefix: str, error: BaseException) -> str:
     return prefix
 
 
+#: Bits of the largest whole number that is written out.
+_READABLE = 256
 _PLAIN: dict[type, Callable[[object], Any]] = {
     str: text,
     bool: lambda value: expect(bool, value, "true or false"),

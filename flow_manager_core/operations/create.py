@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import anyio
-from anyio import to_thread
 
 from flow_manager_core.answers import created_body
-from flow_manager_core.code import pack_code
-from flow_manager_core.contracts import CodeStore, ImagePuller
+from flow_manager_core.contracts import ImagePuller
 from flow_manager_core.desired import Job, Wish
 from flow_manager_core.errors import EngineError, FlowManagerError, InvalidRequest, SystemFault
 from flow_manager_core.events import ImagePullProgressed
 from flow_manager_core.log import get_log
 from flow_manager_core.models import (
-    Attachment,
     Container,
     ContainerSpec,
     CreatePlan,
@@ -28,8 +23,9 @@ from flow_manager_core.models import (
     PullPolicy,
     PullProgress,
 )
+from flow_manager_core.operations.create_checks import check_made, check_targets, checked_spec
+from flow_manager_core.operations.placing import put_code
 from flow_manager_core.operations.running import never_sent, start_run, unknown
-from flow_manager_core.paths import spec_path_faults
 from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.requests import CreateContainer
 from flow_manager_core.services import Services
@@ -91,7 +87,7 @@ async def _make(services: Services, record: ContainerRecord, request: CreateCont
     spec = request.spec(record.name)
     async with AsyncExitStack() as undo:
         undo.callback(services.registry.drop, record)
-        await _check(services, spec)
+        spec = await checked_spec(services, spec)
         # Before anything is made: a later life finishes it, or takes it away.
         await services.ledger.note(
             record, job=Job.CREATE, code_path=spec.code_path, start=request.start
@@ -101,8 +97,10 @@ async def _make(services: Services, record: ContainerRecord, request: CreateCont
         undo.push_async_callback(_close, services, record)
         await _fetch_image(services, spec)
         undo.push_async_callback(_give_up, services, record)
-        container = await _create(services, record, spec)
+        plan = _plan(services, record, spec)
+        container = await _create(services, record, plan)
         undo.push_async_callback(_remove, services, container)
+        check_made(services, plan, container)
         await put_code(services, record, container.id, spec.code_path)
         services.registry.admit(record, container)
         await made(services, record)
@@ -149,19 +147,6 @@ async def _give_up(services: Services, record: ContainerRecord) -> None:
             await services.ledger.give_up(record)
 
 
-async def _check(services: Services, spec: ContainerSpec) -> None:
-    faults = [*services.backend.unsupported(spec), *services.transport.unsupported(spec.name)]
-    name = services.backend_name
-    if spec.pull is not PullPolicy.NEVER and not isinstance(services.backend, ImagePuller):
-        faults.append(Fault("pull", f"not supported by the {name} backend"))
-    if spec.code_path is not None and not isinstance(services.backend, CodeStore):
-        faults.append(Fault("code_path", f"not supported by the {name} backend"))
-    if spec.volumes or spec.code_path is not None:
-        faults += await to_thread.run_sync(spec_path_faults, spec, services.settings)
-    if faults:
-        raise InvalidRequest(sorted(set(faults), key=lambda fault: fault.field))
-
-
 async def _fetch_image(services: Services, spec: ContainerSpec) -> None:
     if spec.pull is PullPolicy.NEVER or not isinstance(services.backend, ImagePuller):
         return
@@ -184,16 +169,19 @@ async def _fetch_image(services: Services, spec: ContainerSpec) -> None:
     await services.backend.pull(spec.image, report)
 
 
-async def _create(services: Services, record: ContainerRecord, spec: ContainerSpec) -> Container:
+def _plan(services: Services, record: ContainerRecord, spec: ContainerSpec) -> CreatePlan:
     if record.endpoint is None:
         raise SystemFault("The container's channel was closed while it was being made")
     attachment = record.endpoint.attachment(isolated=services.backend.isolated)
-    _check_targets(spec, attachment)
-    plan = CreatePlan(
+    check_targets(spec, attachment)
+    return CreatePlan(
         spec=spec,
         labels=labels_for(spec, services.settings.instance, record.terms),
         attachment=attachment,
     )
+
+
+async def _create(services: Services, record: ContainerRecord, plan: CreatePlan) -> Container:
     try:
         return await services.retry(partial(_create_once, services, record, plan))
     except FlowManagerError as error:
@@ -229,47 +217,6 @@ async def _find(services: Services, record: ContainerRecord) -> Container | None
             await services.ledger.forget(birth)
             raise EngineError(f"The name {record.name} was in use", retryable=True)
     return None
-
-
-def _check_targets(spec: ContainerSpec, attachment: Attachment) -> None:
-    taken = [Path(mount.target) for mount in attachment.mounts]
-    faults = [
-        Fault(f"volumes.{mount.source}", f"{mount.target} is kept for the channel")
-        for mount in spec.volumes
-        for own in taken
-        if own == Path(mount.target) or own in Path(mount.target).parents
-    ]
-    if faults:
-        raise InvalidRequest(faults)
-
-
-async def put_code(
-    services: Services, record: ContainerRecord, container_id: str, code_path: str | None
-) -> None:
-    """Put a folder of the host at the container's working directory.
-
-    Raises:
-        InvalidRequest: the folder holds what cannot be copied.
-    """
-    if code_path is None or not isinstance(services.backend, CodeStore):
-        return
-    async with working_folder(services, record) as folder:
-        archive = folder / "code.tar"
-        await to_thread.run_sync(pack_code, Path(code_path), archive)
-        await services.backend.write_code(container_id, archive)
-
-
-@asynccontextmanager
-async def working_folder(services: Services, record: ContainerRecord) -> AsyncIterator[Path]:
-    """A folder for an operation's archives; it stays while the operation is still to be undone."""
-    key = record.desired.key
-    folder = await to_thread.run_sync(services.workplace.folder, key)
-    try:
-        yield folder
-    finally:
-        if record.desired.job is not Job.UPDATE:
-            with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(services.workplace.clear, key)
 
 
 async def _close(services: Services, record: ContainerRecord) -> None:

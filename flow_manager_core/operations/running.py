@@ -6,7 +6,13 @@ from functools import partial
 from typing import Any
 
 from flow_manager_core.desired import Wish
-from flow_manager_core.errors import ContainerNotFound, EngineUnavailable, FlowManagerError
+from flow_manager_core.errors import (
+    ContainerNotFound,
+    EngineUnavailable,
+    FlowManagerError,
+    VolumeRefused,
+)
+from flow_manager_core.operations.vetting import start_vetted
 from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.requests import (
     DeleteContainer,
@@ -35,14 +41,19 @@ async def start_run(
         patient: whether a passing failure is tried again here.
 
     Raises:
+        VolumeRefused: the run would see, or saw, what it may not of the host; it is not to run.
         EngineError: the start failed; the container's state is as before.
     """
     before = record.desired.wish
     await services.ledger.note(record, wish=Wish.UP, asked_run=None)
     record.engine_life = services.supervisor.engine.life
-    start = partial(services.backend.start, record.made().id)
+    start = partial(start_vetted, services, record)
     try:
         await (services.retry(start) if patient else start())
+    except VolumeRefused:
+        await services.ledger.note_at_least_here(record, wish=Wish.DOWN)
+        services.supervisor.wake(record)
+        raise
     except FlowManagerError as error:
         wish = Wish.UP if unknown(error) else before if error.retryable else refused
         await services.ledger.note_at_least_here(record, wish=wish)

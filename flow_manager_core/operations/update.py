@@ -9,13 +9,13 @@ from typing import Any
 import anyio
 from anyio import to_thread
 
-from flow_manager_core.code import pack_code
 from flow_manager_core.contracts import CodeStore
 from flow_manager_core.desired import Job, Wish
 from flow_manager_core.errors import EngineError, FlowManagerError, InvalidRequest
 from flow_manager_core.models import Fault
-from flow_manager_core.operations.create import working_folder
+from flow_manager_core.operations.placing import pack, working_folder
 from flow_manager_core.operations.running import start_run, stop_run
+from flow_manager_core.operations.vetting import host_rules
 from flow_manager_core.paths import code_path_faults
 from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.requests import UpdateContainer
@@ -38,11 +38,12 @@ async def update_container(
         EngineError: the new code did not come to life, and the old is back.
     """
     store = _store(services, record)
-    faults = await to_thread.run_sync(code_path_faults, Path(request.code_path), services.settings)
+    rules = await host_rules(services)
+    faults = await to_thread.run_sync(code_path_faults, Path(request.code_path), rules)
     if faults:
         raise InvalidRequest(faults)
     async with working_folder(services, record) as folder:
-        await to_thread.run_sync(pack_code, Path(request.code_path), folder / "new.tar")
+        await pack(services, request.code_path, folder / "new.tar")
         # Whether it runs is the engine's to say: an end may not have been noticed yet.
         await services.supervisor.look(record)
         await _Exchange(services, record, store, folder).run()

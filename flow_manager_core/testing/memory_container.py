@@ -28,7 +28,7 @@ class MemoryFlow:
 
     name: str
     command: tuple[str, ...]
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     code: Mapping[str, bytes]
     files: dict[str, bytes]
     print_line: Callable[[str, Literal["stdout", "stderr"]], None] = field(repr=False)

@@ -90,6 +90,54 @@ def test_random_bytes_yield_bodies_or_channel_errors_and_nothing_else(
         assert isinstance(found, (bytes, ChannelError))
 
 
+SMALL = 64
+#: Streams of frames below, at and over the limit, whole or not, and some of a senseless length.
+lengths = st.integers(0, 2 * SMALL) | st.sampled_from([SMALL, SMALL + 1, 16 * SMALL, 2**32 - 1])
+pieces_of_streams = st.builds(
+    lambda length, body: length.to_bytes(HEADER, "big") + body[:length],
+    lengths,
+    st.binary(max_size=16 * SMALL),
+)
+streams = st.lists(pieces_of_streams | st.binary(max_size=8), max_size=8).map(b"".join)
+
+
+@given(streams, st.lists(st.integers(0, 2000), max_size=30))
+@settings(max_examples=200)
+def test_the_same_bytes_give_the_same_frames_however_they_are_cut(
+    stream: bytes, cuts: list[int]
+) -> None:
+    whole = decoded(FrameDecoder(SMALL), stream)
+    cut = decoded(FrameDecoder(SMALL), *in_pieces(stream, [min(c, len(stream)) for c in cuts]))
+    assert list(map(told, cut)) == list(map(told, whole))
+
+
+@given(streams, st.integers(1, 100))
+def test_a_decoder_holds_one_frame_and_one_read_at_most(stream: bytes, read: int) -> None:
+    decoder = FrameDecoder(SMALL)
+    for start in range(0, len(stream), read):
+        for _ in decoder.feed(stream[start : start + read]):
+            assert decoder.pending <= HEADER + SMALL + read
+        assert decoder.pending < HEADER + SMALL
+
+
+@given(
+    st.lists(st.binary(max_size=SMALL) | st.integers(SMALL + 1, 16 * SMALL), max_size=8),
+    st.lists(st.integers(0, 5000), max_size=20),
+)
+def test_after_every_bad_frame_the_next_one_is_found(
+    sent: list[bytes | int], cuts: list[int]
+) -> None:
+    bodies = [b"x" * item if isinstance(item, int) else item for item in sent]
+    stream = framed(*bodies, b"last")
+    found = decoded(FrameDecoder(SMALL), *in_pieces(stream, [min(c, len(stream)) for c in cuts]))
+    expected = ["BadFrame" if isinstance(item, int) else item for item in [*sent, b"last"]]
+    assert list(map(told, found)) == expected
+
+
+def told(found: bytes | ChannelError) -> bytes | str:
+    return found if isinstance(found, bytes) else type(found).__name__
+
+
 @given(st.binary(max_size=100) | likely_json)
 @settings(max_examples=300)
 def test_a_body_of_any_bytes_is_a_message_or_a_bad_frame(body: bytes) -> None:

@@ -323,7 +323,9 @@ async def test_all_faults_of_a_payload_at_once_and_nothing_changed(client: Clien
     )
     check(answer, "validation_error", "create_container", request_id="bad-1")
     fields = {fault["field"] for fault in answer["details"]["errors"]}
-    assert fields == {"image", "name", "environment.A=B", "ports.80", "volumes.relative", "colour"}
+    assert fields == {
+        *("image", "name", "environment.A=...", "ports.80", "volumes.relative", "colour"),
+    }
     assert (await client.ask("list_containers"))["count"] == 0
 
 

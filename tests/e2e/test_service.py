@@ -66,7 +66,9 @@ async def test_a_restart_of_the_service_touches_no_flow(service: Service, code: 
 
 async def test_health_says_how_things_stand(service: Service) -> None:
     def get() -> tuple[int, Any]:
-        with urllib.request.urlopen(service.url + "/health", timeout=5) as response:
+        asked = urllib.request.Request(service.url + "/health")
+        asked.add_header("Authorization", f"Bearer {service.token}")
+        with urllib.request.urlopen(asked, timeout=5) as response:
             return response.status, json.load(response)
 
     status, body = await anyio.to_thread.run_sync(get)

@@ -11,30 +11,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import frozen
+from packaging.utils import canonicalize_name
 
-from tests.packaging.dists import DISTS, ROOT, Dist
+from tests.packaging.dists import DISTS, Dist
+from tests.packaging.wheelhouse import CONSTRAINTS, run, wheelhouse
 
 #: Seconds for one command of an installed environment, after which it is killed.
 PATIENCE = 60.0
 
 
-def run(command: Sequence[str | Path], **options: object) -> None:
-    """Run a command that must succeed; its output is told when it does not."""
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}"
-
-
 def build_wheels(folder: Path) -> dict[str, Path]:
     """Build every distribution's wheel; returns their files by the distributions' names."""
-    built = {}
-    for dist in DISTS:
-        target = folder / dist.name
-        pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
-        run([*pip, "--no-build-isolation", "--wheel-dir", target, dist.folder])
-        (built[dist.name],) = target.glob("*.whl")
-    return built
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    run([*pip, "--wheel-dir", folder, *(dist.folder for dist in DISTS)])
+    found = {canonicalize_name(path.name.partition("-")[0]): path for path in folder.glob("*.whl")}
+    assert found.keys() == {dist.name for dist in DISTS}
+    return found
 
 
 @frozen
@@ -63,11 +55,13 @@ class Environment:
 
     @classmethod
     def make(cls, folder: Path, wheels: Sequence[Path]) -> Environment:
-        """Make it; what comes from outside is installed as for any user."""
+        """Make it; what else it needs is found by pip as for any user, in `wheelhouse`."""
         made = cls(folder)
         run([sys.executable, "-m", "venv", "--without-pip", folder / "env"])
         pip = [sys.executable, "-m", "pip", "--python", made.program("python"), "install"]
-        run([*pip, "--quiet", f"--constraint={ROOT / 'constraints.txt'}", *wheels])
+        # What is used is compiled then; most of it never is.
+        found = ["--no-compile", "--no-index", f"--find-links={wheelhouse()}"]
+        run([*pip, "--quiet", *found, f"--constraint={CONSTRAINTS}", *wheels])
         (folder / "here").mkdir()
         return made
 

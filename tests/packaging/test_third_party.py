@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.packaging.dists import ROOT, Dist
-from tests.packaging.environments import Environment, run
+from tests.packaging.environments import Environment
+from tests.packaging.wheelhouse import run
 
 pytestmark = pytest.mark.wheels
 

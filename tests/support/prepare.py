@@ -8,12 +8,14 @@ from __future__ import annotations
 import shutil
 
 from tests.node.node_fixture import install
+from tests.packaging.wheelhouse import wheelhouse
 from tests.support.images import debian_tar
 from tests.typing.pyright import install_pyright
 
 
 def main() -> None:
     """Fetch what the programs that are installed can use."""
+    wheelhouse()
     if shutil.which("mmdebstrap"):
         debian_tar()
     if npm := shutil.which("npm"):

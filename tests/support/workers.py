@@ -1,8 +1,7 @@
 """A pytest plugin: workers of pytest-xdist that share nothing of the network.
 
 Each worker process moves into a network namespace of its own, where root may do that: there it has
-its own loopback and its own Docker Engine, whose bridge no other worker's can spoil. What takes
-long is begun first, so that no worker is left with it alone at the end.
+its own loopback and its own Docker Engine, whose bridge no other worker's can spoil.
 """
 
 from __future__ import annotations
@@ -37,9 +36,3 @@ def _move() -> None:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), "unshare")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Bring what takes minutes to the front; the order is kept otherwise."""
-    items.sort(key=lambda item: item.get_closest_marker("trouble") is None)

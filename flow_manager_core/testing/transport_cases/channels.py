@@ -150,6 +150,27 @@ class ChannelCases(TransportPrograms):
             await program.stream.aclose()
             await again.stream.aclose()
 
+    async def test_what_a_hostile_program_sends_costs_it_its_own_connection_at_most(self) -> None:
+        async with self._channel() as (channel, witness, endpoint):
+            program = await self._joined(endpoint, channel, 1)
+            # More than five bad frames a second would be told as a number.
+            for body in (b"", b'{"command":"a","command":"b"}', b"[" * 100_000):
+                await program.stream.send(len(body).to_bytes(4, "big") + body)
+            await self._talks(channel, program)
+            await program.stream.send(b"\xff\xff\xff\xff and anything")
+            await self.sees_end(program.stream)
+            await self.until(lambda: not channel.connected)
+            assert [what for what, _ in witness.told].count("bad") == 4
+            again = await self._joined(endpoint, channel, 2)
+            await again.stream.send(b"\0\0\1\0half a frame")
+            await again.stream.aclose()
+            await self.until(lambda: ("bad", "The connection ended within a frame") in witness.told)
+            last = await self._joined(endpoint, channel, 3)
+            await self._talks(channel, last)
+            assert witness.messages == []
+            await program.stream.aclose()
+            await last.stream.aclose()
+
     @asynccontextmanager
     async def _channel(
         self, heartbeat: float = 10.0
@@ -172,6 +193,8 @@ class ChannelCases(TransportPrograms):
 
     async def _answers(self, program: Program) -> None:
         question = await program.hear()
+        while question["command"] == "error":
+            question = await program.hear()
         await program.say("result", data=question["data"], reply_to=question["id"])
 
     async def _asks_in_vain(self, channel: Channel, reason: str) -> None:

@@ -21,7 +21,8 @@ class Assignment(click.ParamType[tuple[str, str]]):
         """Split at the first equals sign."""
         name, equals, text = str(value).partition("=")
         if not (name and equals):
-            self.fail(f"{value!r} is not of the form NAME=VALUE", param, ctx)
+            # What was given is not quoted: it may hold a secret.
+            self.fail("must be of the form NAME=VALUE", param, ctx)
         return name, text
 
 

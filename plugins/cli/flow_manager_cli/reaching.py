@@ -78,7 +78,7 @@ def _address(settings: Settings) -> SplitResult:
     if not settings.port:
         raise ConfigurationError([Fault("port", "is 0, any free one: name the service by --url")])
     host = EVERYWHERE.get(settings.host, settings.host)
-    scheme = "https" if getattr(settings, "tls_certificate", None) else "http"
+    scheme = "https" if settings.tls_certificate else "http"
     return urlsplit(f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}")
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import anyio
+from anyio import to_thread
 from docker.errors import NotFound
 
 from flow_manager_core.contracts import (
@@ -20,6 +21,7 @@ from flow_manager_core.contracts import (
     CommandRunner,
     ContainerBackend,
     EventMemory,
+    HostPaths,
     ImagePuller,
     LogStreamer,
     ResourceMeter,
@@ -54,7 +56,10 @@ from flow_manager_docker.create_arguments import (
     image_faults,
     unsupported,
 )
+from flow_manager_docker.dialects import mount_faults
+from flow_manager_docker.engine_places import engine_places
 from flow_manager_docker.errors_map import ENGINE_FAILURES, Subject, container_not_found, translate
+from flow_manager_docker.host_mounts import seen_by
 from flow_manager_docker.inspect_reading import read_container, read_listed, read_time
 from flow_manager_docker.labels import INSTANCE, own_filter
 from flow_manager_docker.log_following import Following, Take
@@ -76,6 +81,7 @@ class DockerBackend(
     EventMemory,
     ImagePuller,
     CodeStore,
+    HostPaths,
     ResourceMeter,
     Addressable,
     CommandRunner,
@@ -103,6 +109,7 @@ class DockerBackend(
         self._runner = ContainerCommands()
         # Full ids known to carry our label: labels cannot change, and ids are never used again.
         self._own: set[str] = set()
+        self._data: str | None = None
 
     @classmethod
     @asynccontextmanager
@@ -131,7 +138,8 @@ class DockerBackend(
         """See `ContainerBackend.create`.
 
         Raises:
-            InvalidRequest: the image's own working directory cannot take the code.
+            InvalidRequest: the image's own working directory cannot take the code, or the engine
+                would take a mount for another one.
         """
         spec = plan.spec
         secrets = {**spec.environment, **plan.attachment.environment}.values()
@@ -139,9 +147,14 @@ class DockerBackend(
         subject = Subject(name=spec.name, image=spec.image, secrets=hidden)
         code = await self._code_dir(spec, subject) if spec.code_path is not None else None
         body = create_arguments(plan, self._settings, code)
-        made = await self._calls.quick(
-            lambda c: c.api.create_container_from_config(body, name=spec.name), subject
-        )
+
+        def make(client: EngineClient) -> dict[str, Any]:
+            if faults := mount_faults(client.dialect, (*spec.volumes, *plan.attachment.mounts)):
+                raise InvalidRequest(faults)
+            found: dict[str, Any] = client.api.create_container_from_config(body, name=spec.name)
+            return found
+
+        made = await self._calls.quick(make, subject)
         with after_sending():
             return await self.inspect(made["Id"])
 
@@ -273,6 +286,26 @@ class DockerBackend(
             EngineUnavailable: it is closing, or gone.
         """
         await self._pulse.ask()
+
+    async def kept(self) -> Sequence[Path]:
+        """See `HostPaths.kept`; the engine is asked once where its data are."""
+        if self._data is None:
+            info = await self._calls.quick(lambda c: c.api.info(), Subject())
+            self._data = str(info.get("DockerRootDir") or "")
+        return await to_thread.run_sync(engine_places, self._data)
+
+    async def mounted(self, container_id: str) -> Sequence[tuple[str, Sequence[Path]]] | None:
+        """See `HostPaths.mounted`; ``None`` for an engine on another host, too."""
+        subject = Subject(container_id=container_id)
+        return await self._calls.quick(lambda c: self._mounted(c, container_id), subject)
+
+    def _mounted(
+        self, client: EngineClient, container_id: str
+    ) -> Sequence[tuple[str, Sequence[Path]]] | None:
+        found = self._checked(client.api.inspect_container(container_id), container_id)
+        process = Path("/proc", str(found["State"]["Pid"] or "none"))
+        targets = [mount.target for mount in read_container(found).mounts]
+        return seen_by(process, found["Id"], targets) if client.local else None
 
     async def usage(self, container_id: str) -> ResourceUsage | None:
         """See `ResourceMeter.usage`; ``None`` for an engine on another host, too."""

@@ -10,6 +10,8 @@ from typing import IO
 
 from flow_manager_core.errors import EngineError
 
+#: Entries of one folder; the core packs no more.
+MOST_ENTRIES = 200_000
 PERMISSIONS = 0o777
 FOLDER_MODE = 0o755
 
@@ -35,7 +37,7 @@ def pack_for_engine(
     with tarfile.open(archive, "r:") as given, _new_tar(target) as made:
         made.addfile(_entry(root, tarfile.REGTYPE, owner))
         made.addfile(_entry(root, tarfile.DIRTYPE, owner))
-        for member in given:
+        for member in _members(given):
             if (name := _safe_name(member.name, member.name)) == ".":
                 continue
             _add(made, given, _rebased(member, f"{root}/{name}", root, owner), member)
@@ -51,7 +53,7 @@ def unpack_from_engine(source: IO[bytes], target: Path, limit: int) -> None:
         limit: bytes of all files together.
 
     Raises:
-        EngineError: there is more than that.
+        EngineError: there is more than that, or more than 200,000 entries.
     """
     total = 0
     with tarfile.open(fileobj=source, mode="r|") as given, tarfile.open(target, "w:") as made:
@@ -69,9 +71,18 @@ def empty_archive(target: Path) -> None:
 
 
 def _code_members(given: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    for member in given:
+    for count, member in enumerate(_members(given)):
+        if count > MOST_ENTRIES:
+            raise EngineError(f"The code folder holds more than {MOST_ENTRIES} entries")
         if posixpath.normpath(member.name) != "." and _is_code(member):
             yield member
+
+
+def _members(given: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    for member in given:
+        # It keeps a note of every entry, which nobody reads.
+        given.members = []  # type: ignore[attr-defined]  # not told of, but public by its name
+        yield member
 
 
 def _new_tar(target: IO[bytes]) -> tarfile.TarFile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import posixpath
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,10 @@ from flow_manager_docker.settings import DockerSettings
 #: Where code goes when neither the client nor the image names a working directory.
 DEFAULT_CODE_DIR = "/app"
 
+#: A name with perhaps a registry, a tag, a digest; or an id. The engine knows more of names than
+#: this; a digest that is none it would take for a name.
+IMAGE = re.compile(r"[A-Za-z0-9][\w.:/-]*(@[a-z0-9]+:[0-9a-f]{32,128})?", re.ASCII)
+
 #: Docker's own pattern for names asks for two characters.
 SHORTEST_NAME = 2
 
@@ -23,9 +28,32 @@ def unsupported(spec: ContainerSpec, settings: DockerSettings) -> list[Fault]:
     faults = []
     if len(spec.name) < SHORTEST_NAME:
         faults.append(Fault("name", f"must have at least {SHORTEST_NAME} characters for Docker"))
+    if not IMAGE.fullmatch(spec.image):
+        faults.append(Fault("image", "must look like name:tag or name@sha256:<64 digits>"))
     if joins_foreign_network(spec.network) and not settings.allow_host_network:
         told = "joining the host's or a container's network is not allowed (allow_host_network)"
         faults.append(Fault("network", told))
+    return [*faults, *_beyond_settings(spec, settings), *_code_faults(spec, settings)]
+
+
+def _beyond_settings(spec: ContainerSpec, settings: DockerSettings) -> list[Fault]:
+    """Name what the operator allows no client."""
+    faults = []
+    allowed = ("none", *settings.networks)
+    if settings.networks and spec.network is not None and spec.network not in allowed:
+        told = f"must be one of {', '.join(allowed)}, as the setting networks says"
+        faults.append(Fault("network", told))
+    if settings.pids_limit and (spec.resources.pids or 0) > settings.pids_limit:
+        told = f"must be at most {settings.pids_limit}, as the setting pids_limit says"
+        faults.append(Fault("resources.pids", told))
+    return faults
+
+
+def _code_faults(spec: ContainerSpec, settings: DockerSettings) -> list[Fault]:
+    faults = []
+    if spec.code_path is not None and settings.read_only:
+        told = "cannot be put into containers that are read-only, as the setting read_only says"
+        faults.append(Fault("code_path", told))
     if spec.code_path is not None and spec.working_dir is not None:
         code_dir = normal(spec.working_dir)
         if code_dir == "/":
@@ -114,6 +142,12 @@ def _host_config(plan: CreatePlan, settings: DockerSettings) -> dict[str, Any]:
         "PortBindings": {_port(p): [_binding(p, settings)] for p in spec.ports},
         "RestartPolicy": {"Name": "no"},
         "Init": settings.init,
+        "Privileged": False,
+        # An engine may be configured to share what other containers can then join.
+        "IpcMode": "private",
+        "CgroupnsMode": "private",
+        "ReadonlyRootfs": settings.read_only,
+        "OomScoreAdj": settings.oom_score_adj,
         "CapDrop": list(settings.cap_drop),
         "CapAdd": list(settings.cap_add),
         "SecurityOpt": ["no-new-privileges"] if settings.no_new_privileges else [],

@@ -6,10 +6,12 @@ differences were seen with Podman 4.3.1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import frozen
+
+from flow_manager_core.models import Fault, Mount
 
 
 @frozen
@@ -22,17 +24,20 @@ class Dialect:
             the engine, and dates that life by a network of its own that it makes anew.
         tails: whether it can give the last lines of a log: Podman then puts the pieces of lines
             together in the wrong order.
+        commas: whether a mount's paths may hold one: Podman writes mounts as texts, and reads what
+            follows a comma as options, another source among them.
     """
 
     name: str
     daemon: bool
     tails: bool
+    commas: bool
 
 
-DOCKER = Dialect("docker", daemon=True, tails=True)
+DOCKER = Dialect("docker", daemon=True, tails=True, commas=True)
 
 #: Each container has a keeper of its own (conmon); the service that answers may come and go.
-PODMAN = Dialect("podman", daemon=False, tails=False)
+PODMAN = Dialect("podman", daemon=False, tails=False, commas=False)
 
 #: Podman's own API answers beside Docker's, and each answer names its version.
 PODMAN_HEADER = "Libpod-Api-Version"
@@ -57,6 +62,14 @@ STATES = {
 def dialect_of(headers: Mapping[str, str]) -> Dialect:
     """Tell the make from any answer's headers."""
     return PODMAN if PODMAN_HEADER in headers else DOCKER
+
+
+def mount_faults(dialect: Dialect, mounts: Iterable[Mount]) -> list[Fault]:
+    """Name the mounts that this make of engine would take for others."""
+    if dialect.commas:
+        return []
+    told = "must not hold a comma: this engine takes what follows it for options"
+    return [Fault(f"volumes.{m.source}", told) for m in mounts if "," in m.source + m.target]
 
 
 def program_of(found: Mapping[str, Any]) -> str:

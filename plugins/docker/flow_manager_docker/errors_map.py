@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import requests
@@ -214,9 +214,18 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             yield from _causes(cause)
 
 
+def _spellings(secrets: Iterable[str]) -> list[str]:
+    """Texts as they are, and as JSON, Go and Python quote them; the longest first."""
+    found = set(secrets)
+    for secret in secrets:
+        found |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+        found |= {repr(secret)[1:-1], secret.encode("unicode_escape").decode()}
+    return sorted(found, key=len, reverse=True)
+
+
 def _clean(told: str, subject: Subject) -> str:
     """Leave out secrets and keep to one line of a bearable length."""
-    for secret in subject.secrets:
-        told = told.replace(secret, "***")
+    for spelling in _spellings(subject.secrets):
+        told = told.replace(spelling, "***")
     line = " ".join(told.split())
     return line if len(line) <= TOLD else f"{line[:TOLD]}..."

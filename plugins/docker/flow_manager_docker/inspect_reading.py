@@ -11,6 +11,7 @@ from flow_manager_core.models import (
     ContainerState,
     Health,
     ListedContainer,
+    Mount,
     PortMapping,
 )
 from flow_manager_docker.dialects import docker_state
@@ -36,6 +37,7 @@ def read_container(found: Mapping[str, Any]) -> Container:
         error=state["Error"],
         health=_health(state),
         ports=_ports(found),
+        mounts=_mounts(found),
         labels=dict(config["Labels"] or {}),
     )
 
@@ -55,6 +57,15 @@ def read_time(text: str) -> datetime | None:
 
 def _health(state: Mapping[str, Any]) -> Health:
     return Health(state.get("Health", {}).get("Status") or Health.NONE)
+
+
+def _mounts(found: Mapping[str, Any]) -> tuple[Mount, ...]:
+    """What is the host's; a volume of the engine's own has no place that a client chose."""
+    return tuple(
+        Mount(one["Source"], one["Destination"], read_only=not one["RW"])
+        for one in found["Mounts"] or ()
+        if one["Type"] == "bind"
+    )
 
 
 def _ports(found: Mapping[str, Any]) -> tuple[PortMapping, ...]:

@@ -24,7 +24,12 @@ class DockerSettings:
     Args:
         publish_host: the host's address at which ports are published; empty: all of them.
         allow_host_network: let containers join the host's network or another container's.
-        pids_limit: processes and threads of a container that asks for no limit; 0 for none.
+        networks: the networks that clients may name, besides ``none``; empty: all of the
+            engine's, but for the host's.
+        pids_limit: processes and threads of a container; clients may ask for less. 0 for none.
+        oom_score_adj: how much sooner than others the kernel kills flows when the host's memory
+            is used up, from -1000 to 1000.
+        read_only: whether containers cannot write but to volumes; then there is no ``code_path``.
         cap_drop: capabilities taken from containers.
         cap_add: capabilities left to them.
         no_new_privileges: whether set-user-id programs are without effect.
@@ -46,7 +51,10 @@ class DockerSettings:
 
     publish_host: str = "127.0.0.1"
     allow_host_network: bool = False
+    networks: tuple[str, ...] = ()
     pids_limit: int = field(default=512, validator=validators.ge(0))
+    oom_score_adj: int = field(default=500, validator=[validators.ge(-1000), validators.le(1000)])
+    read_only: bool = False
     cap_drop: tuple[str, ...] = ("ALL",)
     cap_add: tuple[str, ...] = CAPABILITIES
     no_new_privileges: bool = True

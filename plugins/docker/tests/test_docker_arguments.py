@@ -70,15 +70,26 @@ def test_containers_are_hardened_unless_the_operator_says_otherwise() -> None:
     assert host["CapDrop"] == ["ALL"]
     assert "NET_RAW" not in host["CapAdd"]
     assert host["SecurityOpt"] == ["no-new-privileges"]
-    assert (host["PidsLimit"], host["Init"]) == (512, True)
+    assert (host["PidsLimit"], host["Init"], host["OomScoreAdj"]) == (512, True, 500)
+    assert (host["Privileged"], host["ReadonlyRootfs"]) == (False, False)
+    assert (host["IpcMode"], host["CgroupnsMode"]) == ("private", "private")
+    assert not {"PidMode", "UTSMode", "UsernsMode", "Devices", "Runtime"} & host.keys()
     assert host["RestartPolicy"] == {"Name": "no"}
     assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
     loose = DockerSettings(
-        cap_drop=(), cap_add=(), no_new_privileges=False, init=False, publish_host=""
+        cap_drop=(),
+        cap_add=(),
+        no_new_privileges=False,
+        init=False,
+        publish_host="",
+        oom_score_adj=0,
+        read_only=True,
+        pids_limit=0,
     )
     host = body(settings=loose, ports=(PortMapping(80, 0),))["HostConfig"]
     assert (host["CapDrop"], host["CapAdd"], host["SecurityOpt"]) == ([], [], [])
-    assert host["Init"] is False
+    assert (host["Init"], host["ReadonlyRootfs"]) == (False, True)
+    assert (host["OomScoreAdj"], host["PidsLimit"]) == (0, 0)
     assert host["PortBindings"]["80/tcp"][0]["HostIp"] == ""
 
 
@@ -110,6 +121,11 @@ def test_the_code_folder_is_kept_in_a_label_and_becomes_the_working_directory() 
     ("fields", "fault"),
     [
         ({"name": "a"}, "name"),
+        ({"image": "flows/a@sha256:xyz"}, "image"),
+        ({"image": "flows/a@"}, "image"),
+        ({"image": "a b"}, "image"),
+        ({"image": f"reg.example:5000/flows/a:1@sha256:{'0' * 64}"}, None),
+        ({"image": f"sha256:{'a' * 64}"}, None),
         ({"network": "host"}, "network"),
         ({"network": "container:other"}, "network"),
         ({"code_path": "/c", "working_dir": "/"}, "working_dir"),
@@ -122,6 +138,26 @@ def test_the_code_folder_is_kept_in_a_label_and_becomes_the_working_directory() 
 )
 def test_what_docker_cannot_or_may_not_do_is_named(fields: Any, fault: str | None) -> None:
     found = [f.field for f in unsupported(spec(**fields), SETTINGS)]
+    assert found == ([fault] if fault else [])
+
+
+@pytest.mark.parametrize(
+    ("settings", "fields", "fault"),
+    [
+        ({}, {"resources": Resources(pids=513)}, "resources.pids"),
+        ({}, {"resources": Resources(pids=512)}, None),
+        ({"pids_limit": 0}, {"resources": Resources(pids=513)}, None),
+        ({"networks": ("mine",)}, {"network": "other"}, "network"),
+        ({"networks": ("mine",)}, {"network": "mine"}, None),
+        ({"networks": ("mine",)}, {"network": "none"}, None),
+        ({"networks": ("mine",)}, {}, None),
+        ({"read_only": True}, {"code_path": "/c"}, "code_path"),
+    ],
+)
+def test_a_client_asks_for_no_more_than_the_operators_settings_allow(
+    settings: Any, fields: Any, fault: str | None
+) -> None:
+    found = [f.field for f in unsupported(spec(**fields), DockerSettings(**settings))]
     assert found == ([fault] if fault else [])
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from flow_manager_core.errors import EngineError, EngineUnavailable
 from flow_manager_core.models import Mount
-from flow_manager_docker import DockerBackend
+from flow_manager_docker import DockerBackend, code_archive
 from flow_manager_docker.code_archive import pack_for_engine, unpack_from_engine
 from plugins.docker.tests.workshop import Workshop, clear
 from tests.support.engine_proxy import EngineProxy
@@ -228,6 +228,16 @@ async def test_no_member_brings_set_user_id_or_an_owner_along(tmp_path: Path) ->
         last = tar.getmembers()[-1]
     assert (last.name, last.mode, last.uid, last.gid) == ("app/a", 0o755, 1, 2)
     assert not last.pax_headers
+
+
+async def test_a_folder_of_too_many_entries_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Empty ones count as well: a program can make as many as it likes."""
+    monkeypatch.setattr(code_archive, "MOST_ENTRIES", 3)
+    archive = pack(tmp_path / "in.tar", *(member(f"./{n}") for n in range(6)), content=b"")
+    with pytest.raises(EngineError, match="more than 3 entries"):
+        unpack_from_engine(io.BytesIO(archive.read_bytes()), tmp_path / "out.tar", 10**6)
 
 
 async def test_the_engines_names_become_relative(tmp_path: Path) -> None:

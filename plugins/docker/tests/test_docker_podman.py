@@ -14,11 +14,12 @@ import pytest
 from anyio import to_thread
 
 from flow_manager_core.contracts import ContainerBackend
-from flow_manager_core.errors import EngineUnavailable
+from flow_manager_core.errors import EngineUnavailable, InvalidRequest
 from flow_manager_core.models import (
     ContainerState,
     EngineEventKind,
     LogLine,
+    Mount,
     PortMapping,
     Resources,
 )
@@ -111,7 +112,7 @@ async def test_a_restart_of_the_service_is_no_restart_of_the_engine(
     assert before.version[0].isdigit()
     assert before.keeps_flows
     assert before.since is None
-    podman_engine.stop()
+    await to_thread.run_sync(podman_engine.stop)
     with pytest.raises(EngineUnavailable):
         await backend.ping()
     await to_thread.run_sync(podman_engine.start)
@@ -123,13 +124,44 @@ async def test_an_end_while_the_service_was_away_is_remembered(
     backend: DockerBackend, shop: Workshop, podman_engine: PodmanEngine
 ) -> None:
     made = await shop.running(backend, shop.plan("a"))
-    podman_engine.stop()
-    podman_engine.run("kill", made)
+    await to_thread.run_sync(podman_engine.stop)
+    await to_thread.run_sync(podman_engine.run, "kill", made)
     await to_thread.run_sync(podman_engine.start)
     assert (await shop.ended(backend, made)).exit_code == 137
     told = [e.kind for e in await backend.recall() if e.container_id == made]
     kinds = EngineEventKind
     assert told == [kinds.STARTED, kinds.SIGNALLED, kinds.DIED]
+
+
+async def test_what_a_run_really_sees_of_the_host_is_told(
+    backend: DockerBackend, shop: Workshop, tmp_path: Path
+) -> None:
+    volume = tmp_path / "a b"
+    volume.mkdir()
+    plan = shop.plan("a", volumes=(Mount(str(volume), "/data", read_only=True),))
+    made = await backend.create(plan)
+    assert list(made.mounts) == [Mount(str(volume), "/data", read_only=True)]
+    assert await backend.mounted(made.id) is None
+    volume.rename(tmp_path / "before")
+    volume.symlink_to("/usr")
+    await backend.start(made.id)
+    found = await backend.mounted(made.id)
+    assert found is not None
+    ((target, names),) = found
+    assert (target, Path("/usr") in names) == ("/data", True)
+    assert [one for one in await backend.kept() if one.name == "storage" or one.match("*podman*")]
+
+
+async def test_a_path_that_podman_would_read_as_options_is_refused(
+    backend: DockerBackend, shop: Workshop, tmp_path: Path
+) -> None:
+    folder = tmp_path / "x,source="
+    (folder / "etc").mkdir(parents=True)
+    for source, target in ((folder / "etc", "/data"), (tmp_path, "/data,source=/etc")):
+        plan = shop.plan("a", volumes=(Mount(str(source), target),))
+        with pytest.raises(InvalidRequest, match="comma"):
+            await backend.create(plan)
+    assert not await backend.list()
 
 
 async def test_a_published_port_is_told_and_reached(backend: DockerBackend, shop: Workshop) -> None:
@@ -229,7 +261,8 @@ async def test_a_whole_life_through_crash_update_and_restarts_of_all_but_the_flo
         client._made.clear()
         assert (await client.ask("list_containers"))["count"] == 0
         assert client.told("container_crashed", "error") == []
-    assert key not in podman_engine.run("ps", "--all", "--quiet")
+    left = await to_thread.run_sync(podman_engine.run, "ps", "--all", "--quiet")
+    assert key not in left
 
 
 @pytest.mark.parametrize(

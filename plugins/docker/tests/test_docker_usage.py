@@ -48,6 +48,7 @@ async def test_without_a_limit_it_is_the_hosts_memory(
     assert (await used(backend, made)).memory_limit == sdk.info()["MemTotal"]
 
 
+@pytest.mark.alone
 async def test_the_processor_is_told_since_the_last_time_of_asking(
     backend: DockerBackend, shop: Workshop
 ) -> None:

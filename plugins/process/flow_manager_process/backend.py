@@ -42,6 +42,7 @@ from flow_manager_core.models import (
     ResourceUsage,
 )
 from flow_manager_core.providers import ProviderContext
+from flow_manager_core.settings_check import is_loopback
 from flow_manager_process.code import archive_code, replace_code
 from flow_manager_process.commands import run_command
 from flow_manager_process.entries import Entries, Entry
@@ -60,6 +61,11 @@ from flow_manager_process.worker import Worker
 QUICK_THREADS, SLOW_THREADS = 4, 4
 #: Seconds between two looks at output that is followed.
 FOLLOW_INTERVAL = 0.1
+
+NO_WALLS = (
+    "The process backend has no walls: whoever may create a container here runs programs as the"
+    " manager's own user, and other hosts may ask for it"
+)
 
 
 class ProcessBackend(
@@ -91,6 +97,8 @@ class ProcessBackend(
         Raises:
             SystemFault: the state folder cannot be used.
         """
+        if not is_loopback(context.core.host):
+            context.log.warning(NO_WALLS, host=context.core.host)
         store = Store(context.core.state_dir / "process", context.core.instance, context.log)
         supervision = Supervision(context, store, Entries(), Watchers())
         async with supervision.running():

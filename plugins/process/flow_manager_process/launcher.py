@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
 from flow_manager_core.errors import EngineError, EngineUnavailable
 from flow_manager_process.records import RunRecord
@@ -34,7 +34,7 @@ class Launch:
     run: int
     executable: str
     arguments: Sequence[str]
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     working_dir: str
     limit: int
 

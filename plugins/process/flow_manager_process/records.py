@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from attrs import asdict, frozen
+from attrs import asdict, field, frozen
 
 from flow_manager_core.models import CreatePlan
 from flow_manager_process.identity import same_process
@@ -37,7 +37,7 @@ class ContainerRecord:
     name: str
     image: str
     command: tuple[str, ...]
-    environment: dict[str, str]
+    environment: dict[str, str] = field(repr=False)
     working_dir: str | None
     coded: bool
     labels: dict[str, str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs
 
@@ -19,21 +19,24 @@ from flow_manager_core.settings import Settings
 from flow_manager_socketio.access import Access
 from flow_manager_socketio.door import DoorRules, FrontDoor
 from flow_manager_socketio.doorkeeper import Doorkeeper
-from flow_manager_socketio.engine import ClientManager, EngineParts, SocketServer
+from flow_manager_socketio.engine import EngineParts
 from flow_manager_socketio.http import http_routes
-from flow_manager_socketio.line import LINE, Address, Line, Lines, Receive, Scope, Send
+from flow_manager_socketio.line import LINE, STRANGER_LIMIT, Line, Lines, Receive, Scope, Send
 from flow_manager_socketio.namespace import RequestLimits, Requests
 from flow_manager_socketio.polling import post_packets
 from flow_manager_socketio.queues import ClientQueue, Crowd, QueueLimits
 from flow_manager_socketio.relay import Relay
 from flow_manager_socketio.responses import pass_lifespan, refuse, respond
 from flow_manager_socketio.settings import SocketIOSettings
+from flow_manager_socketio.socket_server import ClientManager, SocketServer
 from flow_manager_socketio.tasks import OwnedTasks
 
 PATH = "/socket.io"
 #: Seconds at close for requests to be answered, cancelled ones to end, clients to take what waits
 #: for them. Their sum leaves the server room below three seconds.
 _ANSWERING, _CANCELLING, _FLUSHING = 0.8, 0.4, 0.6
+#: Requests of one session at once: a poll, packets, a WebSocket to change to, and one left over.
+_LINES_PER_SESSION = 4
 
 
 class SocketIOApp:
@@ -46,7 +49,6 @@ class SocketIOApp:
         gateway: the manager's side.
         core: of it count ``host`` (what the host is bound to), ``cors_origins``, the tokens and
             ``no_auth``.
-        abort: drops a connection by the client's address; only the server can.
         keyring: the tokens; left out: read here, which waits for files.
 
     Raises:
@@ -59,7 +61,6 @@ class SocketIOApp:
         core: Settings,
         settings: SocketIOSettings | None = None,
         log: Log | None = None,
-        abort: Callable[[Address], None] | None = None,
         keyring: Keyring | None = None,
     ) -> None:
         chosen = settings or SocketIOSettings()
@@ -67,18 +68,25 @@ class SocketIOApp:
         self._log = log or get_log("socketio")
         self._body_limit = chosen.max_message_bytes
         self._open = False
-        self._lines = Lines(abort)
+        self._lines = Lines()
         self._request_tasks = OwnedTasks(self._log)
         self._engine_tasks = OwnedTasks(self._log)
-        limits = RequestLimits(chosen.requests_in_flight)
-        self._requests = Requests(gateway, Access(core, keyring), limits, self._log)
+        limits = RequestLimits(chosen.requests_in_flight, chosen.max_clients)
+        access = Access(core, keyring)
+        self._requests = Requests(gateway, access, limits, self._log)
         self._crowd = Crowd()
         self._server = self._make_server(chosen)
         self._doorkeeper = Doorkeeper(
-            self._server, self._lines, gateway, chosen.connect_timeout, self._log
+            self._server,
+            self._lines,
+            gateway,
+            self._log,
+            patience=chosen.connect_timeout,
+            most=chosen.max_strangers,
         )
-        self._http = http_routes(gateway, self._log)
-        self._door = FrontDoor(self._dispatch, DoorRules.of(core, chosen), gateway)
+        self._server.doorkeeper = self._doorkeeper
+        self._http = http_routes(gateway, access, self._log)
+        self._door = FrontDoor(self._dispatch, DoorRules.of(core, chosen), gateway, _is_engine)
 
     def _make_server(self, settings: SocketIOSettings) -> SocketServer:
         parts = EngineParts(
@@ -89,14 +97,19 @@ class SocketIOApp:
         )
         server = SocketServer(
             settings=settings,
-            manager=ClientManager(self._requests.welcome),
+            manager=ClientManager(self._welcome),
             requests=self._request_tasks,
             parts=parts,
             lines=self._lines,
+            error_body=self._gateway.error_body,
             log=self._log,
         )
         server.register_namespace(self._requests)
         return server
+
+    async def _welcome(self, sid: str) -> None:
+        self._doorkeeper.admitted(self._server.session_of(sid))
+        await self._requests.welcome(sid)
 
     def _too_slow(self, queue: ClientQueue) -> None:
         self._doorkeeper.too_slow(queue)
@@ -171,7 +184,7 @@ class SocketIOApp:
         if not self._open:
             error = ShuttingDown("The service is starting or closing")
             await refuse(scope, send, self._gateway, 503, error)
-        elif route.rstrip("/") == PATH:
+        elif _is_engine(scope):
             await self._serve_engine(scope, receive, send)
         else:
             root = scope["path"].removesuffix(route)
@@ -183,9 +196,15 @@ class SocketIOApp:
             # JSONP: a script tag carries no Origin, so any page could read the answer.
             await respond(scope, send, 400)
             return
-        line = Line(scope, receive, send)
+        session = query.get("sid", [None])[0]
+        if session is not None and len(self._lines.of(session)) >= _LINES_PER_SESSION:
+            await respond(scope, send, 400)
+            return
+        line = Line(scope, receive, send, self._server.complaint)
         scope[LINE] = line
-        with self._lines.opened(line, query.get("sid", [None])[0]):
+        if session is not None and self._server.admitted(session):
+            line.admit()
+        with self._lines.opened(line, session):
             try:
                 await self._relay_request(scope, line)
             except ConnectionResetError:
@@ -198,9 +217,14 @@ class SocketIOApp:
     async def _relay_request(self, scope: Scope, line: Line) -> None:
         engine = self._server.handle_request
         if scope.get("method") == "POST":
-            await post_packets(engine, self._body_limit, scope, line.receive, line.send)
+            limit = self._body_limit if line.admitted else min(self._body_limit, STRANGER_LIMIT)
+            await post_packets(engine, limit, scope, line.receive, line.send)
         else:
             await engine(scope, line.receive, line.send)
+
+
+def _is_engine(scope: Scope) -> bool:
+    return _route(scope).rstrip("/") == PATH
 
 
 def _route(scope: Scope) -> str:

@@ -7,13 +7,11 @@ import anyio
 from flow_manager_core.contracts import Gateway
 from flow_manager_core.errors import SystemFault
 from flow_manager_core.log import Log
-from flow_manager_socketio.engine import NAMESPACE, SocketServer
-from flow_manager_socketio.jsontext import encode
 from flow_manager_socketio.line import Line, Lines
-from flow_manager_socketio.packets import TextPacket
 from flow_manager_socketio.queues import ClientQueue
+from flow_manager_socketio.socket_server import SocketServer, error_packet
 
-_ROUND = 1.0
+_ROUND = 0.25
 #: Seconds that a slow client has to take its last words.
 _GRACE = 2.0
 
@@ -23,15 +21,24 @@ class Doorkeeper:
 
     Args:
         patience: seconds that a session may last without a client that was let in.
+        most: sessions without one at once; the oldest goes when there are more.
     """
 
     def __init__(
-        self, server: SocketServer, lines: Lines, gateway: Gateway, patience: float, log: Log
+        self,
+        server: SocketServer,
+        lines: Lines,
+        gateway: Gateway,
+        log: Log,
+        *,
+        patience: float,
+        most: int,
     ) -> None:
         self._server = server
         self._lines = lines
         self._gateway = gateway
         self._patience = patience
+        self._most = most
         self._log = log
         self._strangers: dict[str, float] = {}
 
@@ -44,12 +51,33 @@ class Doorkeeper:
     async def _round(self, time: float) -> None:
         sessions = list(self._server.eio.sockets)
         strangers = [s for s in sessions if not self._server.admitted(s)]
-        self._strangers = {s: self._strangers.get(s, time) for s in strangers}
-        for session, since in self._strangers.items():
+        known = [s for s in self._strangers if s in strangers]
+        self._strangers = {s: self._strangers.get(s, time) for s in [*known, *strangers]}
+        for session, since in list(self._strangers.items()):
             if time - since >= self._patience:
-                self._log.info("Connection closed: nobody was let in on it", session=session)
-                await self._server.eio.close_session(session)
-                self._drop(session, self._lines.of(session))
+                await self._close(session)
+
+    async def opened(self, session: str) -> None:
+        """A session has begun; if there are too many that nobody was let in on, one ends."""
+        self._strangers[session] = anyio.current_time()
+        while len(self._strangers) > self._most:
+            await self._close(next(iter(self._strangers)))
+
+    def admitted(self, session: str) -> None:
+        """A client was let in on a session."""
+        self._strangers.pop(session, None)
+        for line in self._lines.of(session):
+            line.admit()
+
+    def ended(self, session: str) -> None:
+        """A session is over."""
+        self._strangers.pop(session, None)
+
+    async def _close(self, session: str) -> None:
+        self._strangers.pop(session, None)
+        self._log.debug("Connection closed: nobody was let in on it", session=session)
+        await self._server.eio.close_session(session)
+        self._drop(session, self._lines.of(session))
 
     def too_slow(self, queue: ClientQueue) -> None:
         """Send away the client that this queue belongs to, in a task."""
@@ -74,10 +102,9 @@ class Doorkeeper:
             retryable=True,
             hint="Read events as they come, or ask for fewer with auth: {events: [...]}",
         )
-        body = encode(self._gateway.error_body(error))
-        text: str = TextPacket(namespace=NAMESPACE, data=["error", body]).encode()
-        return text
+        return error_packet(self._gateway.error_body(error))
 
     def _drop(self, session: str, lines: list[Line]) -> None:
-        self._lines.cut(lines)
+        for line in lines:
+            line.cut()
         self._server.eio.forget_session(session)

@@ -1,26 +1,31 @@
-"""python-socketio's server, engine and client manager, as far as this frontend bends them."""
+"""python-engineio's server as far as this frontend bends it: owned tasks, bounded queues."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 import engineio
-import socketio
 from attrs import frozen
 from engineio import packet as engine_packet
-from engineio.exceptions import SocketIsClosedError
+from engineio.async_socket import AsyncSocket
 
-from flow_manager_core.log import Log
-from flow_manager_socketio.line import LINE, Lines
-from flow_manager_socketio.packets import MalformedPacket, TextPacket
 from flow_manager_socketio.queues import ClientQueue, Crowd, QueueLimits
-from flow_manager_socketio.settings import SocketIOSettings
 from flow_manager_socketio.tasks import OwnedTasks
-from flow_manager_socketio.wirelog import WireLog
 
 NAMESPACE = "/"
+
+
+class Watch(Protocol):
+    """Who is told of sessions that begin and end."""
+
+    async def opened(self, session: str) -> None:
+        """A session has begun."""
+
+    def ended(self, session: str) -> None:
+        """A session is over."""
 
 
 @frozen(kw_only=True)
@@ -38,13 +43,24 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # python-engineio has
 
     def __init__(self, *, parts: EngineParts, **options: Any) -> None:
         self._parts = parts
+        self._pings: dict[str, asyncio.Task[Any]] = {}
         super().__init__(**options)
 
     def start_background_task(
         self, target: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any
     ) -> asyncio.Task[Any]:
         """Run python-engineio's pings and its watch over silent clients."""
-        return self._parts.tasks.start(target, *args, **kwargs)
+        task = self._parts.tasks.start(target, *args, **kwargs)
+        pinged = getattr(target, "__self__", None)
+        if isinstance(pinged, AsyncSocket):
+            self._pings[pinged.sid] = task
+        return task
+
+    def end_pings(self, session: str) -> None:
+        """Let go of an ended session: its next ping would keep it in memory for many seconds."""
+        task = self._pings.pop(session, None)
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
 
     def create_queue(self, *_args: Any, **_kwargs: Any) -> ClientQueue:
         """Make the queue of one client."""
@@ -55,8 +71,24 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # python-engineio has
         found = (sid for sid, socket in self.sockets.items() if socket.queue is queue)
         return next(found, None)
 
-    async def close_session(self, session: str, last_words: str | None = None) -> None:
-        """End a session; what waited for it is dropped if there are last words.
+    def now(self) -> float:
+        """Seconds of a clock that only goes forward."""
+        return time.monotonic()
+
+    def counts_as_pong(self, session: str) -> None:
+        """Take what a client has sent for the pong that is awaited of it, if one is."""
+        socket = self.sockets.get(session)
+        if socket is not None:
+            socket.schedule_ping()
+
+    async def close_session(
+        self, session: str, last_words: str | None = None, *, discard: bool = True
+    ) -> None:
+        """End a session.
+
+        Args:
+            last_words: a packet to go out before the end.
+            discard: drop what waited for it before these.
 
         Engine.IO's own CLOSE packet is left out: Python's client takes it to mean that it must
         not come back.
@@ -65,7 +97,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # python-engineio has
         if socket is None:
             return
         if last_words is not None:
-            socket.queue.discard()
+            if discard:
+                socket.queue.discard()
             await socket.queue.put(engine_packet.Packet(engine_packet.MESSAGE, last_words))
         await socket.close(wait=False, abort=True, reason=self.reason.SERVER_DISCONNECT)
 
@@ -80,112 +113,5 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # python-engineio has
         socket = self.sockets.pop(session, None)
         if socket is not None:
             socket.queue.discard()
-
-
-class ClientManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketio has no types
-    """Who is connected. Sends without a task for each receiver, and tells who has just come in."""
-
-    def __init__(self, on_connected: Callable[[str], Awaitable[None]]) -> None:
-        super().__init__()
-        self._on_connected = on_connected
-
-    async def connect(self, sid: str, namespace: str) -> Any:
-        """Called once the client was sent its CONNECT packet: nothing can overtake that now."""
-        connected = await super().connect(sid, namespace)
-        await self._on_connected(sid)
-        return connected
-
-    async def emit(
-        self, event: str, data: Any, namespace: str, room: Any = None, **_options: Any
-    ) -> None:
-        """Queue an event for everyone in the rooms; never waits for a client."""
-        text = TextPacket(namespace=namespace, data=[event, data]).encode()
-        packet = engine_packet.Packet(engine_packet.MESSAGE, text)
-        for _sid, session in list(self.get_participants(namespace, room)):
-            try:
-                await self.server.eio.send_packet(session, packet)
-            except SocketIsClosedError:
-                continue  # it left while we were counting; its disconnect is under way
-
-
-class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has no types
-    """The Socket.IO server: text packets, owned tasks, and no client that can make it raise."""
-
-    eio: Engine
-
-    def __init__(
-        self,
-        *,
-        settings: SocketIOSettings,
-        manager: ClientManager,
-        requests: OwnedTasks,
-        parts: EngineParts,
-        lines: Lines,
-        log: Log,
-    ) -> None:
-        self._requests = requests
-        self._lines = lines
-        self._log = log
-        super().__init__(
-            client_manager=manager,
-            serializer=TextPacket,
-            logger=WireLog(log),
-            engineio_logger=WireLog(log),
-            async_mode="asgi",
-            namespaces=[NAMESPACE],
-            ping_interval=settings.ping_interval,
-            ping_timeout=settings.ping_timeout,
-            max_http_buffer_size=settings.max_message_bytes,
-            http_compression=False,
-            cors_allowed_origins=[],  # `door` has checked already, and this one can be forged
-            parts=parts,
-        )
-        self.eio.on("connect", self._opened)
-        self.eio.on("message", self._received)
-        self.eio.on("disconnect", self._ended)
-
-    def _engineio_server_class(self) -> type[Engine]:
-        return Engine
-
-    def start_background_task(
-        self, target: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any
-    ) -> asyncio.Task[Any]:
-        """Run one request of a client; python-socketio starts them in the order they came."""
-        return self._requests.start(target, *args, **kwargs)
-
-    def admitted(self, session: str) -> bool:
-        """Whether an Engine.IO session has a client that was let in."""
-        sid = self.manager.sid_from_eio_sid(session, NAMESPACE)
-        return sid is not None and bool(self.manager.is_connected(sid, NAMESPACE))
-
-    def lags(self, sid: str) -> bool:
-        """Whether a client has much waiting for it."""
-        socket = self.eio.sockets.get(self.manager.eio_sid_from_sid(sid, NAMESPACE))
-        return socket is not None and socket.queue.lags
-
-    async def _opened(self, session: str, environ: dict[str, Any]) -> Any:
-        line = environ["asgi.scope"].get(LINE)
-        if line is not None and line.session is None:
-            self._lines.bind(line, session)
-        return await self._handle_eio_connect(session, environ)
-
-    async def _ended(self, session: str, reason: str) -> None:
-        await self._handle_eio_disconnect(session, reason)
-        await self.eio.release_poll(session)
-
-    async def _received(self, session: str, data: object) -> None:
-        if isinstance(data, (bytes, bytearray)) and self.admitted(session):
-            return  # an attachment, whose request has been refused by its head
-        try:
-            await self._handle_eio_message(session, data)
-        except MalformedPacket as error:
-            self._log.warning("Client closed: it sent no packet", session=session, error=str(error))
-            await self._dismiss(session)
-        except Exception as error:  # noqa: BLE001 - one client's, whatever it is
-            self._log.error("Packet failed", session=session, error=repr(error), exc_info=error)
-            await self._dismiss(session)
-
-    async def _dismiss(self, session: str) -> None:
-        await self.eio.close_session(session)
-        for line in self._lines.of(session):
-            line.end()
+            # What says that there will be no more may have been among it.
+            socket.queue.put_nowait(None)

@@ -11,8 +11,10 @@ from flow_manager_core.contracts import Frontend, Gateway
 from flow_manager_core.providers import ProviderContext
 from flow_manager_socketio.access import open_keyring
 from flow_manager_socketio.app import SocketIOApp, require_asyncio
+from flow_manager_socketio.certificate import Certificate
 from flow_manager_socketio.server import HttpServer, bind, url_of
 from flow_manager_socketio.settings import SocketIOSettings
+from flow_manager_socketio.visits import VisitLimits
 
 
 class SocketIOFrontend(Frontend):
@@ -32,13 +34,17 @@ async def serve(context: ProviderContext, gateway: Gateway) -> AsyncIterator[Fro
     """
     require_asyncio()
     settings: SocketIOSettings = context.settings
-    server = HttpServer(settings.max_message_bytes)
     keyring = await open_keyring(context.core)
-    app = SocketIOApp(gateway, context.core, settings, context.log, server.abort, keyring)
+    certificate = Certificate(context.core, context.log)
+    await certificate.load()
+    limits = VisitLimits(settings.connect_timeout, settings.max_strangers)
+    server = HttpServer(settings.max_message_bytes, limits, certificate.context, context.log)
+    app = SocketIOApp(gateway, context.core, settings, context.log, keyring)
     sockets = await bind(context.core.host, context.core.port)
-    addresses = [url_of(listener) for listener in sockets]
+    scheme = "https" if certificate.context() else "http"
+    addresses = [url_of(listener, scheme) for listener in sockets]
     # Clients are dismissed while the server still runs, so that they hear of it.
-    async with app.running(), server.serving(app, sockets):
+    async with certificate.renewing(), app.running(), server.serving(app, sockets):
         context.log.info("Listening", addresses=", ".join(addresses))
         try:
             yield SocketIOFrontend(addresses)

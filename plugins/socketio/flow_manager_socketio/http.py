@@ -16,18 +16,44 @@ from flow_manager_core.errors import FlowManagerError, InvalidRequest, SystemFau
 from flow_manager_core.log import Log
 from flow_manager_core.models import Fault
 from flow_manager_socketio import jsontext
+from flow_manager_socketio.access import Access, is_loopback
+from flow_manager_socketio.proxies import Proxies
 from flow_manager_socketio.responses import error_text
 
 HEALTHY = "healthy"
+_BEARER = "Bearer"
+_PUBLIC = ("status", "service", "socket_dir")
 
 
-def http_routes(gateway: Gateway, log: Log) -> Starlette:
+def http_routes(gateway: Gateway, access: Access, log: Log) -> Starlette:
     """Make the app that answers everything but Socket.IO."""
 
-    async def health(_request: Request) -> Response:
+    async def health(request: Request) -> Response:
+        try:
+            known = _is_known(access, request)
+        except InvalidRequest as error:
+            return failure(401, error, {"www-authenticate": _BEARER})
         body = await gateway.health()
         status = 200 if body.get("status") == HEALTHY else 503
-        return Response(jsontext.dumps(body), status, media_type="application/json")
+        told = body if known else _for_anyone(body)
+        return Response(jsontext.dumps(told), status, media_type="application/json")
+
+    async def readiness(_request: Request) -> Response:
+        ready = gateway.ready()
+        body = jsontext.dumps({"ready": ready})
+        return Response(body, 200 if ready else 503, media_type="application/json")
+
+    async def metrics(request: Request) -> Response:
+        try:
+            known = _is_known(access, request) or _is_here(request)
+            told = Fault("authorization", "a token is needed from other machines than this one")
+            refusal = None if known else InvalidRequest([told], operation="http")
+        except InvalidRequest as error:
+            refusal = error
+        if refusal is not None:
+            return failure(401, refusal, {"www-authenticate": _BEARER})
+        text, kind = gateway.metrics()
+        return Response(text, media_type=kind)
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -45,9 +71,46 @@ def http_routes(gateway: Gateway, log: Log) -> Starlette:
         return Response(text, status, headers, media_type=gateway.error_media_type)
 
     return Starlette(
-        routes=[Route("/health", _guarded(health, failed), methods=["GET"])],
+        routes=[
+            Route("/health", _guarded(health, failed), methods=["GET"]),
+            Route("/readyz", _guarded(readiness, failed), methods=["GET"]),
+            Route("/metrics", _guarded(metrics, failed), methods=["GET"]),
+        ],
         exception_handlers={HTTPException: refused},
     )
+
+
+def _is_known(access: Access, request: Request) -> bool:
+    """Whether a request carries a token.
+
+    Raises:
+        InvalidRequest: it carries one that is wrong.
+    """
+    if access.open:
+        return True
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != _BEARER.lower():
+        return False
+    access.admit({"token": token.strip()})
+    return True
+
+
+def _is_here(request: Request) -> bool:
+    """Whether a request comes from this machine, and not by way of a proxy on it."""
+    client = request.client
+    here = client is not None and is_loopback(client.host)
+    return here and not Proxies(()).is_proxied(request.scope)
+
+
+def _for_anyone(body: Mapping[str, Any]) -> dict[str, Any]:
+    """How things stand, without versions, names, counts and the engine's own words."""
+    parts = {
+        name: {"status": part["status"]}
+        for name, part in body.get("components", {}).items()
+        if isinstance(part, Mapping) and "status" in part
+    }
+    told = {name: body[name] for name in _PUBLIC if name in body}
+    return {**told, "components": parts}
 
 
 def _guarded(handler: Any, failed: Any) -> Any:

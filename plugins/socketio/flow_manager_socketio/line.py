@@ -9,30 +9,40 @@ from typing import Any
 import anyio
 
 from flow_manager_socketio.packets import well_formed
+from flow_manager_socketio.visits import VISIT, Visit
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-Address = tuple[str, int]
 
 #: Where a line is found in its ASGI scope.
 LINE = "flow_manager.line"
-#: Close codes of RFC 6455: a protocol error, the service restarts.
-PROTOCOL_ERROR, SERVICE_RESTART = 1002, 1012
+#: Close codes of RFC 6455: a protocol error, not text, too big, the service restarts.
+PROTOCOL_ERROR, NOT_TEXT, TOO_BIG, SERVICE_RESTART = 1002, 1003, 1009, 1012
+#: Bytes of one packet, or of one request's body, from whoever has not been let in.
+STRANGER_LIMIT = 16 * 1024
 
 
 class Line:
     """One HTTP request or WebSocket connection.
 
     `end` makes it look as if the client had left, while what is queued still goes out; `cut` also
-    stops a send that the client does not take.
+    stops a send that the client does not take, and drops the connection where the server is ours.
+
+    Args:
+        complain: makes the packet that tells a client of its malformed one.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.client: Address | None = scope.get("client")
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, complain: Callable[[str], str]
+    ) -> None:
         self.session: str | None = None
+        self.admitted: bool = False
+        self._visit: Visit | None = visit_of(scope)
+        self._websocket = scope["type"] == "websocket"
+        self._complain = complain
         self.answered: bool = False
         self._gone = f"{scope['type']}.disconnect"
         self._receive = receive
@@ -47,10 +57,16 @@ class Line:
         if not self._ended:
             with anyio.CancelScope() as self._receiving:
                 message = await self._receive()
-                if _acceptable(message):
+                code = self._fault_of(message)
+                if not code:
                     return message
                 self._ended = True
-                await self.send({"type": "websocket.close", "code": PROTOCOL_ERROR})
+                if code == PROTOCOL_ERROR and self.admitted:
+                    told = self._complain("it is no Engine.IO packet")
+                    await self.send({"type": "websocket.send", "text": f"4{told}"})
+                await self.send({"type": "websocket.close", "code": code})
+                if self._visit is not None and not self.admitted:
+                    self._visit.drop()  # its reply to that is not waited for
         return {"type": self._gone, "code": SERVICE_RESTART}
 
     async def send(self, message: Message) -> None:
@@ -66,6 +82,30 @@ class Line:
                 return
         raise ConnectionResetError("the connection was cut")
 
+    def _fault_of(self, message: Message) -> int:
+        """The code to close with for what a client sent; 0 where nothing is wrong with it."""
+        if message["type"] != "websocket.receive":
+            return 0
+        text = message.get("text")
+        if self.admitted:
+            return PROTOCOL_ERROR if text is not None and not well_formed(text) else 0
+        if text is None:
+            return NOT_TEXT
+        if len(text) > STRANGER_LIMIT:
+            return TOO_BIG
+        return 0 if well_formed(text) else PROTOCOL_ERROR
+
+    def admit(self) -> None:
+        """Its client was let in."""
+        self.admitted = True
+        if self._visit is not None:
+            self._visit.admit()
+
+    def leave(self) -> None:
+        """It is over; the connection of an HTTP request may carry another one."""
+        if self._visit is not None and self.admitted and not self._websocket:
+            self._visit.rest()
+
     def end(self) -> None:
         """Receive nothing more."""
         self._ended = True
@@ -78,23 +118,20 @@ class Line:
         self._cut = True
         if self._sending is not None:
             self._sending.cancel()
+        if self._visit is not None:
+            self._visit.drop()
 
 
-def _acceptable(message: Message) -> bool:
-    text = message.get("text") if message["type"] == "websocket.receive" else None
-    return text is None or well_formed(text)
+def visit_of(scope: Scope) -> Visit | None:
+    """The connection under an ASGI scope, where the server is ours."""
+    found: Visit | None = (scope.get("state") or {}).get(VISIT)
+    return found
 
 
 class Lines:
-    """All lines, and which of them belong to an Engine.IO session.
+    """All lines, and which of them belong to an Engine.IO session."""
 
-    Args:
-        abort: takes a client's address and drops its connection with all that is buffered; what
-            the ASGI interface has no way to say. Left out: the server flushes at its leisure.
-    """
-
-    def __init__(self, abort: Callable[[Address], None] | None) -> None:
-        self._abort = abort
+    def __init__(self) -> None:
         self._open: set[Line] = set()
         self._sessions: dict[str, set[Line]] = {}
         self._closed = anyio.Event()
@@ -110,6 +147,7 @@ class Lines:
         finally:
             self._open.discard(line)
             self._unbind(line)
+            line.leave()
             self._closed.set()
 
     def bind(self, line: Line, session: str) -> None:
@@ -134,16 +172,10 @@ class Lines:
         for line in list(self._open):
             line.end()
 
-    def cut(self, lines: list[Line]) -> None:
-        """Cut lines, and drop their connections where the server lets us."""
-        for line in lines:
-            line.cut()
-            if self._abort is not None and line.client is not None:
-                self._abort(line.client)
-
     def cut_all(self) -> None:
         """Cut every line."""
-        self.cut(list(self._open))
+        for line in list(self._open):
+            line.cut()
 
     async def emptied(self) -> None:
         """Wait until no line is open."""

@@ -30,9 +30,10 @@ _GLANCE = 0.01
 
 @frozen
 class RequestLimits:
-    """What one client may have under way at once."""
+    """What one client may have under way at once, and how many clients there may be."""
 
     in_flight: int
+    clients: int
 
 
 class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketio has no types
@@ -82,6 +83,8 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
     def _connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
         if self._closing:
             self._refuse(ShuttingDown("The service is closing"))
+        if len(self._clients) >= self._limits.clients:
+            self._refuse(_too_many_clients(self._limits.clients))
         try:
             admission = self._access.admit(auth)
         except InvalidRequest as error:
@@ -187,4 +190,12 @@ def _too_many(limit: int) -> SystemFault:
         f"Too many requests: {limit} of this client have no answer yet",
         retryable=True,
         hint="Wait for answers before sending more requests",
+    )
+
+
+def _too_many_clients(limit: int) -> SystemFault:
+    return SystemFault(
+        f"Too many clients: {limit} are connected",
+        retryable=True,
+        hint="Disconnect clients that are not needed, or set max_clients of socketio",
     )

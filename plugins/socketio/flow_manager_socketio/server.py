@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import importlib.util
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import anyio
 import uvicorn
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from flow_manager_core.errors import ConfigurationError
+from flow_manager_core.log import Log, get_log
 from flow_manager_core.models import Fault
-from flow_manager_socketio.line import Address, App
+from flow_manager_socketio.acceptor import Acceptor, Context, MakeProtocol
+from flow_manager_socketio.line import App
+from flow_manager_socketio.protocols import WebSocket, http_protocol
+from flow_manager_socketio.visits import VISIT, Visit, VisitLimits, Visitors
+
+Accept = Callable[[socket.socket, MakeProtocol], Acceptor]
 
 _BACKLOG = 2048
 #: Seconds at close for connections to end by themselves, and for their tasks after that.
@@ -54,7 +58,8 @@ async def bind(host: str, port: int) -> list[socket.socket]:
 
 
 def _listen(family: int, address: tuple[Any, ...]) -> socket.socket:
-    opened = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio turns Nagle off where the socket says by name that it is TCP; else answers take 40 ms.
+    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -76,10 +81,10 @@ def _fault_of(error: OSError, host: str, port: int) -> Fault:
     return Fault("host", f"cannot listen on {host!r}, port {port}: {error.strerror or error}")
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, scheme: str = "http") -> str:
     """The address of a listening socket, as clients write it."""
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 class _Config(uvicorn.Config):
@@ -87,16 +92,11 @@ class _Config(uvicorn.Config):
         """Leave logging as the process has it."""
 
 
-class _WebSocket(WebSocketsSansIOProtocol):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.conn.debug = False  # it would log every frame, tokens included, as uvicorn's
-
-
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, accept: Accept) -> None:
         super().__init__(config)
         self.listening = anyio.Event()
+        self._accept = accept
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -104,8 +104,20 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        """Take connections our own way; uvicorn's knows neither strangers nor slow handshakes."""
+        await self.lifespan.startup()
+        self.servers: list[Any] = [self._accept(one, self._attend) for one in sockets or ()]
+        self.started = True
         self.listening.set()
+
+    def _attend(self, visit: Visit) -> asyncio.Protocol:
+        protocol: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = protocol(
+            config=self.config,
+            server_state=self.server_state,
+            app_state={**self.lifespan.state, VISIT: visit},
+        )
+        return made
 
 
 class HttpServer:
@@ -113,16 +125,26 @@ class HttpServer:
 
     Args:
         message_limit: bytes of one WebSocket message.
+        limits: what strangers may hold.
+        context: the TLS context for a new connection; ``None``: no TLS.
     """
 
-    def __init__(self, message_limit: int) -> None:
+    def __init__(
+        self,
+        message_limit: int,
+        limits: VisitLimits | None = None,
+        context: Context = lambda: None,
+        log: Log | None = None,
+    ) -> None:
         self._message_limit = message_limit
-        self._server: _Server | None = None
+        self._visitors = Visitors(limits or VisitLimits())
+        self._context = context
+        self._log = log or get_log("socketio")
 
     @asynccontextmanager
     async def serving(self, app: App, sockets: Sequence[socket.socket]) -> AsyncIterator[None]:
         """Serve until left; then end within two seconds, whatever clients do."""
-        self._server = server = _Server(self._config(app))
+        server = _Server(self._config(app), self._acceptor)
         failure: Exception | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(self._run, server, list(sockets))
@@ -136,6 +158,9 @@ class HttpServer:
         if failure is not None:
             raise failure
 
+    def _acceptor(self, listener: socket.socket, make_protocol: MakeProtocol) -> Acceptor:
+        return Acceptor(listener, make_protocol, self._visitors, self._context, self._log)
+
     async def _run(self, server: _Server, sockets: list[socket.socket]) -> None:
         # Shielded: cut off in the middle, uvicorn would leave its sockets open.
         with anyio.CancelScope(shield=True):
@@ -145,18 +170,11 @@ class HttpServer:
             if server.server_state.tasks:
                 await asyncio.wait(set(server.server_state.tasks), timeout=_TASKS_GRACE)
 
-    def abort(self, client: Address) -> None:
-        """Drop a client's connection with all that is buffered for it."""
-        connections = self._server.server_state.connections if self._server else ()
-        for connection in list(connections):
-            if getattr(connection, "client", None) == client:
-                connection.transport.abort()
-
     def _config(self, app: App) -> uvicorn.Config:
         return _Config(
             app,
-            http="httptools" if importlib.util.find_spec("httptools") else "h11",
-            ws=_WebSocket,
+            http=http_protocol(),
+            ws=WebSocket,
             ws_max_size=self._message_limit,
             ws_ping_interval=None,
             ws_per_message_deflate=False,

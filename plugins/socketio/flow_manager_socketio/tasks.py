@@ -34,14 +34,18 @@ class OwnedTasks:
         if error is not None:
             self._log.error("Task failed", error=repr(error), exc_info=error)
 
-    async def wait(self, seconds: float) -> None:
-        """Let the tasks end by themselves for a while."""
+    async def wait(self, seconds: float | None) -> None:
+        """Let the tasks end by themselves for a while; ``None``: for as long as it takes."""
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=seconds)
 
-    async def close(self, seconds: float) -> None:
-        """Cancel what still runs, wait for it to end."""
+    def cancel(self) -> None:
+        """Cancel what runs, and whatever is still to be started."""
         self._closed = True
         for task in set(self._tasks):
             task.cancel()
+
+    async def close(self, seconds: float) -> None:
+        """Cancel what still runs, wait for it to end."""
+        self.cancel()
         await self.wait(seconds)

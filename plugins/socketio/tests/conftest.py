@@ -275,9 +275,18 @@ class RawClient:
 async def raw() -> AsyncIterator[Callable[..., RawClient]]:
     """Make raw clients."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=DEADLINE)) as http:
-        yield lambda served, **headers: RawClient(
-            http, served.url, headers={k.replace("_", "-"): v for k, v in headers.items()}
-        )
+        made: list[RawClient] = []
+
+        def make(served: Served, **headers: str) -> RawClient:
+            named = {k.replace("_", "-"): v for k, v in headers.items()}
+            made.append(RawClient(http, served.url, headers=named))
+            return made[-1]
+
+        yield make
+        # In a crowd, that the server went may not have been noticed yet.
+        for client in made:
+            if client.ws is not None:
+                await client.ws.close()
         await asyncio.sleep(0)
 
 

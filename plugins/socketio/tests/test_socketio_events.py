@@ -125,11 +125,13 @@ async def _connection_gone(served: Any) -> None:
 async def test_client_that_asks_and_does_not_read_is_dropped(
     serving: Any, meeting: Any, deaf_client: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    own = SocketIOSettings(client_queue=100_000, client_queue_bytes=200_000)
+    own = SocketIOSettings(
+        client_queue=100_000, client_queue_bytes=200_000, request_burst=1_000_000
+    )
     async with serving(own) as served, meeting(served) as person:
         with deaf_client(served) as deaf:
             await deaf.enter()
-            with anyio.fail_after(20), suppress(OSError):
+            with anyio.fail_after(60), suppress(OSError):
                 while "does not read" not in caplog.text:
                     await deaf.say(*['42["' + "n" * 100 + '",{}]'] * 20)
             await _until_dropped(caplog)

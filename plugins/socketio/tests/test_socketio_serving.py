@@ -98,6 +98,13 @@ async def test_port_zero_is_any_free_port(serving: Any) -> None:
         assert one.url.startswith("http://127.0.0.1:")
 
 
+async def test_no_answer_waits_for_the_clients_acknowledgement() -> None:
+    for listener in await bind("localhost", 0):
+        # asyncio looks at this to turn Nagle's algorithm off; with it, answers take 40 ms.
+        assert listener.proto == socket.IPPROTO_TCP
+        listener.close()
+
+
 async def test_taken_port_is_named(serving: Any) -> None:
     async with serving() as served:
         with pytest.raises(

@@ -92,10 +92,11 @@ def serve(channel):
         # "silence" and all else: no answer
 
 
-signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-print("flow started", flush=True)
-while True:
-    channel = connect()
-    with contextlib.suppress(ConnectionError):
-        serve(channel)
-    channel.close()
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    print("flow started", flush=True)
+    while True:
+        channel = connect()
+        with contextlib.suppress(ConnectionError):
+            serve(channel)
+        channel.close()

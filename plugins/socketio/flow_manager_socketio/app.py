@@ -20,7 +20,7 @@ from flow_manager_socketio.access import Access
 from flow_manager_socketio.door import DoorRules, FrontDoor
 from flow_manager_socketio.doorkeeper import Doorkeeper
 from flow_manager_socketio.engine import EngineParts
-from flow_manager_socketio.http import http_routes
+from flow_manager_socketio.http import HttpRoutes
 from flow_manager_socketio.line import LINE, STRANGER_LIMIT, Line, Lines, Receive, Scope, Send
 from flow_manager_socketio.namespace import RequestLimits, Requests
 from flow_manager_socketio.polling import post_packets
@@ -85,7 +85,7 @@ class SocketIOApp:
             most=chosen.max_strangers,
         )
         self._server.doorkeeper = self._doorkeeper
-        self._http = http_routes(gateway, access, self._log)
+        self._http = HttpRoutes(gateway, access, self._log).app
         self._door = FrontDoor(self._dispatch, DoorRules.of(core, chosen), gateway, _is_engine)
 
     def _make_server(self, settings: SocketIOSettings) -> SocketServer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -21,78 +21,86 @@ from flow_manager_socketio.proxies import Proxies
 from flow_manager_socketio.responses import error_text
 
 HEALTHY = "healthy"
+Page = Callable[[Request], Awaitable[Response]]
 _BEARER = "Bearer"
 _PUBLIC = ("status", "service", "socket_dir")
 
 
-def http_routes(gateway: Gateway, access: Access, log: Log) -> Starlette:
-    """Make the app that answers everything but Socket.IO."""
+class HttpRoutes:
+    """What is answered over plain HTTP; `app` answers everything but Socket.IO."""
 
-    async def health(request: Request) -> Response:
-        try:
-            known = _is_known(access, request)
-        except InvalidRequest as error:
-            return failure(401, error, {"www-authenticate": _BEARER})
-        body = await gateway.health()
+    def __init__(self, gateway: Gateway, access: Access, log: Log) -> None:
+        self._gateway = gateway
+        self._access = access
+        self._log = log
+        pages = {"/health": self._health, "/readyz": self._readiness, "/metrics": self._metrics}
+        self.app: Starlette = Starlette(
+            routes=[
+                Route(path, self._guarded(page), methods=["GET"]) for path, page in pages.items()
+            ],
+            exception_handlers={HTTPException: self._refused},
+        )
+
+    async def _health(self, request: Request) -> Response:
+        known = self._knows(request)
+        body = await self._gateway.health()
         status = 200 if body.get("status") == HEALTHY else 503
-        told = body if known else _for_anyone(body)
-        return Response(jsontext.dumps(told), status, media_type="application/json")
+        return _json(body if known else _for_anyone(body), status)
 
-    async def readiness(_request: Request) -> Response:
-        ready = gateway.ready()
-        body = jsontext.dumps({"ready": ready})
-        return Response(body, 200 if ready else 503, media_type="application/json")
+    async def _readiness(self, _request: Request) -> Response:
+        ready = self._gateway.ready()
+        return _json({"ready": ready}, 200 if ready else 503)
 
-    async def metrics(request: Request) -> Response:
-        try:
-            known = _is_known(access, request) or _is_here(request)
-            told = Fault("authorization", "a token is needed from other machines than this one")
-            refusal = None if known else InvalidRequest([told], operation="http")
-        except InvalidRequest as error:
-            refusal = error
-        if refusal is not None:
-            return failure(401, refusal, {"www-authenticate": _BEARER})
-        text, kind = gateway.metrics()
+    async def _metrics(self, request: Request) -> Response:
+        if not (self._knows(request) or _is_here(request)):
+            told = "a token is needed from other machines than this one"
+            raise InvalidRequest([Fault("authorization", told)], operation="http")
+        text, kind = self._gateway.metrics()
         return Response(text, media_type=kind)
 
-    async def refused(request: Request, error: Exception) -> Response:
+    def _knows(self, request: Request) -> bool:
+        """Whether a request carries a token.
+
+        Raises:
+            InvalidRequest: it carries one that is wrong.
+        """
+        if self._access.open:
+            return True
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != _BEARER.lower():
+            return False
+        self._access.admit({"token": token.strip()})
+        return True
+
+    async def _refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         fault = _fault_of(request, error)
-        return failure(error.status_code, InvalidRequest([fault], operation="http"), error.headers)
+        refusal = InvalidRequest([fault], operation="http")
+        return self._failure(error.status_code, refusal, error.headers)
 
-    async def failed(request: Request, error: Exception) -> Response:
-        log.error("HTTP request failed", path=request.url.path[:200], exc_info=error)
-        return failure(500, SystemFault("The request failed unexpectedly"))
-
-    def failure(
-        status: int, error: FlowManagerError, headers: Mapping[str, str] | None = None
+    def _failure(
+        self, status: int, error: FlowManagerError, headers: Mapping[str, str] | None = None
     ) -> Response:
-        text = error_text(gateway, status, error)
-        return Response(text, status, headers, media_type=gateway.error_media_type)
+        text = error_text(self._gateway, status, error)
+        return Response(text, status, headers, media_type=self._gateway.error_media_type)
 
-    return Starlette(
-        routes=[
-            Route("/health", _guarded(health, failed), methods=["GET"]),
-            Route("/readyz", _guarded(readiness, failed), methods=["GET"]),
-            Route("/metrics", _guarded(metrics, failed), methods=["GET"]),
-        ],
-        exception_handlers={HTTPException: refused},
-    )
+    def _guarded(self, page: Page) -> Page:
+        # Starlette's own handler for unexpected failures answers and then raises all the same.
+        async def endpoint(request: Request) -> Response:
+            try:
+                return await page(request)
+            except InvalidRequest as error:
+                return self._failure(401, error, {"www-authenticate": _BEARER})
+            except Exception as error:  # noqa: BLE001 - answered and logged
+                path = request.url.path[:200]
+                self._log.error("HTTP request failed", path=path, exc_info=error)
+                return self._failure(500, SystemFault("The request failed unexpectedly"))
+
+        return endpoint
 
 
-def _is_known(access: Access, request: Request) -> bool:
-    """Whether a request carries a token.
-
-    Raises:
-        InvalidRequest: it carries one that is wrong.
-    """
-    if access.open:
-        return True
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != _BEARER.lower():
-        return False
-    access.admit({"token": token.strip()})
-    return True
+def _json(body: Mapping[str, Any], status: int) -> Response:
+    return Response(jsontext.dumps(body), status, media_type="application/json")
 
 
 def _is_here(request: Request) -> bool:
@@ -111,18 +119,6 @@ def _for_anyone(body: Mapping[str, Any]) -> dict[str, Any]:
     }
     told = {name: body[name] for name in _PUBLIC if name in body}
     return {**told, "components": parts}
-
-
-def _guarded(handler: Any, failed: Any) -> Any:
-    # Starlette's own handler for unexpected failures answers and then raises all the same.
-    async def endpoint(request: Request) -> Response:
-        try:
-            response: Response = await handler(request)
-        except Exception as error:  # noqa: BLE001 - answered and logged
-            response = await failed(request, error)
-        return response
-
-    return endpoint
 
 
 def _fault_of(request: Request, error: HTTPException) -> Fault:

@@ -48,9 +48,10 @@ class SmallGateway:
         self.bus = EventBus()
         self.healthy = True
         self.asked: list[tuple[str, object]] = []
+        self.left: list[Client] = []
         self.gate = anyio.Event()
 
-    def session(self, client: Client) -> SmallSession:
+    def session(self, client: Client, outlet: object = None) -> SmallSession:
         return SmallSession(self, client)
 
     def news(self) -> list[Any]:
@@ -70,6 +71,12 @@ class SmallGateway:
     async def health(self) -> Mapping[str, Any]:
         return {"status": "healthy" if self.healthy else "degraded", "service": "flow-manager"}
 
+    def ready(self) -> bool:
+        return self.healthy
+
+    def metrics(self) -> tuple[bytes, str]:
+        return b"flow_manager_clients 1.0\n", "text/plain; version=0.0.4"
+
     def publish(self, container_id: str = "c0ffee") -> None:
         """Say that some container started."""
         self.bus.publish(
@@ -87,6 +94,9 @@ class SmallSession:
 
     gateway: SmallGateway
     client: Client
+
+    def close(self) -> None:
+        self.gateway.left.append(self.client)
 
     async def answer(self, name: str, payload: object) -> Answer:
         self.gateway.asked.append((name, payload))

@@ -97,7 +97,11 @@ class DockerBackend(ContainerBackend, EventMemory, ImagePuller, CodeStore, Resou
             try:
                 yield backend
             finally:
-                backend._calls.close()
+                backend.close()
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._calls.close()
 
     async def ping(self) -> EngineInfo:
         """See `ContainerBackend.ping`."""

@@ -47,6 +47,12 @@ from flow_manager_process.worker import Worker
 QUICK_THREADS, SLOW_THREADS = 4, 4
 
 
+def engine_info() -> EngineInfo:
+    """The engine is this machine: a life of it is a boot."""
+    details = {"system": platform.platform()}
+    return EngineInfo("process", platform.python_version(), details, life=boot_id())
+
+
 class ProcessBackend(ContainerBackend, CodeStore, ResourceMeter):
     """Runs flows as processes of this machine and user, without walls between them.
 
@@ -80,8 +86,7 @@ class ProcessBackend(ContainerBackend, CodeStore, ResourceMeter):
             yield cls(context, store, supervision)
 
     async def ping(self) -> EngineInfo:
-        details = {"system": platform.platform()}
-        return EngineInfo("process", platform.python_version(), details, life=boot_id())
+        return engine_info()
 
     def unsupported(self, spec: ContainerSpec) -> Sequence[Fault]:
         given = {

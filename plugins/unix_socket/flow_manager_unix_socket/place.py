@@ -76,6 +76,21 @@ class Place:
             _identity(self.address) == self._identity or _leads_to(self.address, self._link)
         )
 
+    def is_served(self) -> bool:
+        """Whether somebody listens there, whoever it is: asked by connecting, as at the opening.
+
+        Raises:
+            ChannelError: the place cannot be used.
+        """
+        with suppress(FileNotFoundError), self._opened(create=False) as root:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            folder = os.open(self.folder.name, flags, dir_fd=root)
+            try:
+                return _is_listener(folder)
+            finally:
+                os.close(folder)
+        return False
+
     def publish(self) -> None:
         """Make the host's name anew.
 
@@ -170,9 +185,14 @@ def _put(source: int, fresh: str, target: int, name: str) -> Identity:
 
 
 def _refuse_listener(folder: int, address: Path) -> None:
+    if _is_listener(folder):
+        raise ChannelError(f"Another process listens at {address}")
+
+
+def _is_listener(folder: int) -> bool:
     with suppress(FileNotFoundError), _looked_at(SOCKET_NAME, folder) as found:
-        if stat.S_ISSOCK(os.fstat(found).st_mode) and _answers(found):
-            raise ChannelError(f"Another process listens at {address}")
+        return stat.S_ISSOCK(os.fstat(found).st_mode) and _answers(found)
+    return False
 
 
 def _answers(found: int) -> bool:

@@ -187,7 +187,8 @@ class Onlooker(ABC):
     """Looks at an engine and its containers for the doctor, beside whatever works with them.
 
     It takes no claim, makes and changes nothing, and works while a manager runs and while none
-    does. `BackendProvider.onlook` gives one.
+    does. `BackendProvider.onlook` gives one. Where something cannot be seen for a reason that a
+    check of the provider's or of the core's tells anyway, a method raises `findings.NotExamined`.
     """
 
     @abstractmethod

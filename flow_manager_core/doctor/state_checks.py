@@ -10,7 +10,7 @@ from pathlib import Path
 
 import flow_manager_core
 from flow_manager_core.doctor.study import RECORDS, Study
-from flow_manager_core.findings import Finding, Scene, error, fine, warning
+from flow_manager_core.findings import Finding, NotExamined, Scene, error, fine, warning
 from flow_manager_core.records import UNREADABLE, look_at_records
 from flow_manager_core.settings import RecordsKind
 
@@ -56,7 +56,11 @@ def records(study: Study, _scene: Scene) -> Sequence[Finding]:
         past = look_at_records(path)
     except FileNotFoundError:
         return [fine("none yet")]
+    except NotADirectoryError:
+        raise NotExamined("the state folder cannot be used") from None
     except PermissionError:
+        if not os.access(path.parent, os.X_OK):
+            raise NotExamined("the state folder cannot be used") from None
         return [error(f"The records in {path} cannot be read: permission denied", PERMISSIONS)]
     except UNREADABLE as problem:
         remedy = (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from flow_manager_core.choice import Choice
 from flow_manager_core.configuration import Configuration
@@ -17,6 +17,8 @@ from flow_manager_core.models import Container
 from flow_manager_core.picking import Picked
 from flow_manager_core.providers import Provider, ProviderContext
 from flow_manager_core.records import UNREADABLE, Past, look_at_records
+from flow_manager_core.settings import Settings
+from flow_manager_core.settings_check import settings_faults
 
 RECORDS = "records.sqlite"
 
@@ -50,6 +52,7 @@ class Study:
         cls, configuration: Configuration, stack: AsyncExitStack, images: Sequence[str]
     ) -> Study:
         """Choose the providers as a service would, and read what the last one left."""
+        configuration = evolve(configuration, settings=_sound(configuration.settings))
         choice = Choice(configuration.host, configuration.settings, configuration.provider_settings)
         study = cls(configuration, choice, await choice.pick(), tuple(images), stack=stack)
         await in_thread(study._look_back)
@@ -109,10 +112,7 @@ class Study:
     def _look_back(self) -> None:
         self.service = service_of(self.folder / "lock")
         self.past = _past(self.folder / RECORDS)
-        every = [_past(path) for path in self.folder.parent.glob(f"*/{RECORDS}")]
-        if None not in every:
-            pasts = [past for past in every if past is not None]
-            self.names = frozenset(d.name for past in pasts for d in past.desired.values())
+        self.names = _names(self.folder.parent)
 
 
 def service_of(lock: Path) -> int | None:
@@ -128,6 +128,25 @@ def service_of(lock: Path) -> int | None:
         if len(fields) == 8 and fields[1] == "FLOCK" and fields[5] == wanted:
             return int(fields[4])
     return None
+
+
+def _sound(settings: Settings) -> Settings:
+    """Put defaults for what cannot be, so that one wrong setting hides nothing else."""
+    wrong = {fault.field for fault in settings_faults(settings)}
+    return evolve(settings, **{name: getattr(Settings(), name) for name in wrong})
+
+
+def _names(instances: Path) -> frozenset[str] | None:
+    """The names in all instances' records; ``None``: some cannot be read."""
+    try:
+        folders = list(instances.iterdir()) if os.path.lexists(instances) else []
+    except OSError:
+        return None
+    pasts = [_past(folder / RECORDS) for folder in folders]
+    known = [past for past in pasts if past is not None]
+    if len(known) < len(pasts):
+        return None
+    return frozenset(desired.name for past in known for desired in past.desired.values())
 
 
 def _past(path: Path) -> Past | None:

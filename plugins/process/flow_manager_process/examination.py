@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from flow_manager_core.findings import Check, Finding, Scene, blocking, error, fine, warning
+from flow_manager_core.findings import (
+    Check,
+    Finding,
+    NotExamined,
+    Scene,
+    blocking,
+    error,
+    fine,
+    warning,
+)
 from flow_manager_core.providers import ProviderContext
 from flow_manager_process.onlooker import base_of
 from flow_manager_process.store import Store, remove_tree
@@ -20,7 +29,11 @@ YOUNG = 60.0
 def folders(context: ProviderContext, _scene: Scene) -> Sequence[Finding]:
     """Find folders that cannot be used, cannot be read, or were left over."""
     store = Store(base_of(context), context.core.instance, context.log)
-    if store.root.exists() and not os.access(store.root, os.R_OK | os.W_OK | os.X_OK):
+    try:
+        there = store.root.exists()
+    except OSError as problem:  # the check of the state folder tells of it
+        raise NotExamined(f"{problem.filename}: {problem.strerror}") from None
+    if there and not os.access(store.root, os.R_OK | os.W_OK | os.X_OK):
         told = f"{store.root} cannot be used: it belongs to another user"
         return [error(told, "Verify permissions, or run as the user that runs the service")]
     unreadable = [_unreadable(folder) for folder in store.unreadable()]

@@ -12,6 +12,7 @@ from attrs import evolve
 
 from flow_manager_core.contracts import Onlooker
 from flow_manager_core.errors import ImageNotFound
+from flow_manager_core.findings import NotExamined
 from flow_manager_core.models import Container, ContainerState, EngineInfo, LogLine
 from flow_manager_core.providers import ProviderContext
 from flow_manager_process.backend import engine_info
@@ -40,7 +41,7 @@ class ProcessOnlooker(Onlooker):
         return engine_info()
 
     async def containers(self) -> Sequence[Container]:
-        return [_shown(kept) for kept in await self._worker.run(self._store.look)]
+        return [_shown(kept) for kept in await self._worker.run(self._look)]
 
     async def names(self) -> Sequence[str]:
         return await self._worker.run(self._names)
@@ -55,6 +56,12 @@ class ProcessOnlooker(Onlooker):
         except ImageNotFound:
             return False
         return True
+
+    def _look(self) -> list[Kept]:
+        try:
+            return self._store.look()
+        except OSError as problem:  # the check of the state folder tells of it
+            raise NotExamined(f"{problem.filename}: {problem.strerror}") from None
 
     def _names(self) -> list[str]:
         found = []

@@ -22,7 +22,7 @@ from flow_manager_core.port_check import examine_port
 from flow_manager_core.providers import ProviderContext
 
 #: Seconds; a service that is well takes milliseconds.
-PATIENCE = 5.0
+PATIENCE = 3.0
 #: Bytes of an answer that are read; ours has some hundred.
 LIMIT = 64 * 1024
 RESTART = (

@@ -191,6 +191,9 @@ class Onlooker(ABC):
     check of the provider's or of the core's tells anyway, a method raises `findings.NotExamined`.
     """
 
+    #: As of the backend: see `ContainerBackend.isolated`.
+    isolated: bool = True
+
     @abstractmethod
     async def ping(self) -> EngineInfo:
         """See `ContainerBackend.ping`.

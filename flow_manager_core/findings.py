@@ -75,12 +75,14 @@ class Scene:
         containers: the instance's own, with those that ended; empty while `known` is ``None``.
         known: the names of all containers, of whatever instance, that somebody may come back for;
             ``None`` where that cannot be told, and then nothing may be called left over.
+        isolated: whether containers have a file system of their own.
         images: images that the operator asks about.
     """
 
     core: Settings
     service: int | None = None
     containers: Sequence[Container] = ()
+    isolated: bool = True
     known: frozenset[str] | None = None
     images: tuple[str, ...] = ()
 

@@ -82,6 +82,7 @@ class Study:
             core=self.configuration.settings,
             service=self.service,
             containers=self.containers,
+            isolated=self.onlooker is None or self.onlooker.isolated,
             known=self.known,
             images=self.images,
         )

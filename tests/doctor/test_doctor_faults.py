@@ -10,11 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
+from flow_manager_core.desired import Desired, Wish
+from flow_manager_core.records import SqliteRecords
 from flow_manager_unix_socket.place import Place
 from tests.doctor.machine import Fault, Machine, machine, named_and_no_other
 from tests.support.engine import missing
@@ -102,21 +106,14 @@ def records_that_are_damaged(ill: Machine) -> Iterator[None]:
 
 
 def records_of_a_later_version(ill: Machine) -> Iterator[None]:
-    ill.records.parent.mkdir(parents=True)
-    base = sqlite3.connect(ill.records)
-    base.execute("PRAGMA user_version=99")
-    base.commit()
-    base.close()
+    keep(ill)
+    with closing(sqlite3.connect(ill.records)) as base:
+        base.execute("PRAGMA user_version=99")
     yield
 
 
 def clock_set_back(ill: Machine) -> Iterator[None]:
-    ill.records.parent.mkdir(parents=True)
-    base = sqlite3.connect(ill.records)
-    base.execute("CREATE TABLE containers (key, body)")
-    base.execute("CREATE TABLE facts (name, value)")
-    base.commit()
-    base.close()
+    keep(ill)
     os.utime(ill.records, (time.time() + DAY,) * 2)
     yield
 
@@ -237,6 +234,23 @@ def image_misspelt(ill: Machine) -> Iterator[None]:
     yield
 
 
+def container_that_is_lost(ill: Machine) -> Iterator[None]:
+    keep(ill, Desired(key="1", name="elsewhere", container_id="0123456789abcdef", wish=Wish.UP))
+    yield
+
+
+def keep(ill: Machine, *desired: Desired) -> None:
+    """Leave records as a manager does that has ended."""
+
+    async def save(records: SqliteRecords) -> None:
+        for one in desired:
+            await records.save(one)
+
+    ill.records.parent.mkdir(parents=True)
+    with closing(SqliteRecords(ill.records)) as records:
+        anyio.run(save, records)
+
+
 FAULTS = [
     Fault("a setting is wrong", "settings", "request_timeout: must be", wrong_setting),
     Fault("the settings file is broken", "settings", "fm.toml", unreadable_settings_file),
@@ -290,6 +304,13 @@ FAULTS = [
         "warning",
     ),
     Fault("an image misspelt", "images", "Image not found: pyhton", image_misspelt),
+    Fault(
+        "a container is lost",
+        "containers",
+        "elsewhere (0123456789ab) is recorded, and not there",
+        container_that_is_lost,
+        "warning",
+    ),
 ]
 
 

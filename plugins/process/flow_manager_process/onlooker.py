@@ -31,6 +31,8 @@ def base_of(context: ProviderContext) -> Path:
 class ProcessOnlooker(Onlooker):
     """Reads folders, of this instance and by name of the others."""
 
+    isolated = False
+
     def __init__(self, context: ProviderContext) -> None:
         self._base = base_of(context)
         self._store = Store(self._base, context.core.instance, context.log)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from flow_manager_core.findings import (
 )
 from flow_manager_core.models import Container
 from flow_manager_core.providers import ProviderContext
+from flow_manager_unix_socket.mount_table import is_connected_there, mount_roots, process_with
 from flow_manager_unix_socket.place import Place
 from flow_manager_unix_socket.private_folder import folder_fault
 from flow_manager_unix_socket.socket_table import connections, device_of
@@ -85,26 +86,14 @@ def _is_left(root: Path, name: str) -> bool:
     place = Place(root, name)
     parts = [place.folder, place.address, place.socket]
     changes = [os.lstat(part).st_mtime for part in parts if os.path.lexists(part)]
-    if not changes or time.time() - max(changes) < YOUNG or _is_mounted(place.folder):
+    if not changes or time.time() - max(changes) < YOUNG:
+        return False
+    if process_with(place.folder, mount_roots()) is not None:
         return False
     try:
         return not place.is_served()
     except ChannelError:  # the check of the folder tells of it
         return False
-
-
-def _is_mounted(folder: Path) -> bool:
-    """Whether a container, of whatever engine, has it mounted, as far as we may see."""
-    for table in Path("/proc").glob("[0-9]*/mountinfo"):
-        try:
-            lines = table.read_text(errors="replace").splitlines()
-        except OSError:  # it has ended, or is another user's
-            continue
-        # The fourth field is the mount's root within its file system; see proc(5).
-        roots = {line.split(" ")[3] for line in lines}
-        if any(r.endswith(f"/{folder.name}") and str(folder).endswith(r) for r in roots):
-            return True
-    return False
 
 
 def _stale(root: Path, name: str) -> Finding:
@@ -131,7 +120,9 @@ def channels(context: ProviderContext, scene: Scene) -> Sequence[Finding]:
         raise NotExamined("no manager of this instance runs, so no channel is open")
     _same_network(scene.service)
     grown = [c for c in scene.containers if _is_grown(c, context.core.reconnect_timeout)]
-    found = list(_unconnected(context.core.socket_dir.absolute(), grown, connections()))
+    root: Path = context.core.socket_dir.absolute()
+    within = _from_within(root, grown) if scene.isolated else set()
+    found = list(_unconnected(root, grown, connections(), within))
     return found or [fine(f"{len(grown)} running flows are connected")]
 
 
@@ -152,22 +143,39 @@ def _same_network(pid: int) -> None:
 
 
 def _unconnected(
-    root: Path, grown: Sequence[Container], open_now: Counter[tuple[int, int]]
+    root: Path,
+    grown: Sequence[Container],
+    open_now: Counter[tuple[int, int]],
+    within: Collection[str],
 ) -> Iterator[Finding]:
     for container in grown:
         path = Place(root, container.name).socket
         details = {"container_id": container.short_id, "name": container.name}
         who = f"The container {container.name} ({container.short_id}) runs"
-        try:
-            status = os.lstat(path)
-        except FileNotFoundError:
+        if not os.path.lexists(path):
             told = f"{who}, and its socket file does not exist: {path}"
             yield error(told, "Restart the Flow Manager service", details=details)
-            continue
-        device = device_of(os.major(status.st_dev), os.minor(status.st_dev))
-        if not open_now[status.st_ino & 0xFFFFFFFF, device]:
+        elif container.name not in within and not open_now[_number(path)]:
             told = f"{who}, but is not connected to its socket {path}"
             yield warning(told, FlowNotConnected.default_hint, details=details)
+
+
+def _number(path: Path) -> tuple[int, int]:
+    """A file as the table of sockets names it."""
+    status = os.lstat(path)
+    device = device_of(os.major(status.st_dev), os.minor(status.st_dev))
+    return status.st_ino & 0xFFFFFFFF, device
+
+
+def _from_within(root: Path, containers: Sequence[Container]) -> set[str]:
+    """Name those that are connected from a network namespace of their own, or cannot be seen."""
+    roots = mount_roots()
+    processes = {c.name: process_with(Place(root, c.name).folder, roots) for c in containers}
+    return {
+        name
+        for name, pid in processes.items()
+        if pid is None or is_connected_there(pid) is not False
+    }
 
 
 CHECKS = (

@@ -123,3 +123,17 @@ def blocking(look: Callable[[Any, Scene], Sequence[Finding]]) -> Look:
         return await in_thread(look, context, scene)
 
     return looked
+
+
+__all__ = [
+    "Check",
+    "Finding",
+    "NotExamined",
+    "Scene",
+    "Severity",
+    "blocking",
+    "error",
+    "fine",
+    "in_thread",
+    "warning",
+]

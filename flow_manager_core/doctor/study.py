@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import anyio
 from attrs import define, evolve, field
 
 from flow_manager_core.choice import Choice
@@ -21,6 +22,8 @@ from flow_manager_core.settings import Settings
 from flow_manager_core.settings_check import settings_faults
 
 RECORDS = "records.sqlite"
+#: Seconds for the state folder, which may be on a disk that hangs; nothing is known of it then.
+LOOKING_BACK = 10.0
 
 
 @define
@@ -55,7 +58,8 @@ class Study:
         configuration = evolve(configuration, settings=_sound(configuration.settings))
         choice = Choice(configuration.host, configuration.settings, configuration.provider_settings)
         study = cls(configuration, choice, await choice.pick(), tuple(images), stack=stack)
-        await in_thread(study._look_back)
+        with anyio.move_on_after(LOOKING_BACK):
+            await in_thread(study._look_back)
         return study
 
     @property

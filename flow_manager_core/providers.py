@@ -79,7 +79,8 @@ class BackendProvider(Provider):
         rank: with ``backend = "auto"`` the highest rank that is available is taken.
         probe: says why it is not available here, ``None`` when it is. One that raises, or
             takes longer than 5 seconds, counts as not available.
-        onlook: gives the doctor eyes; without it the doctor knows nothing of containers.
+        onlook: gives the doctor eyes; without it the doctor knows nothing of containers. Entering
+            it asks nobody anything, so it takes no time.
     """
 
     kind: ClassVar[str] = "backend"

@@ -137,7 +137,8 @@ async def examine(
         images: images to look for besides the containers' own.
     """
     async with AsyncExitStack() as stack:
-        study = await Study.begun(configuration, stack, images)
+        study = await Study.begun(configuration, images)
+        await study.open_eyes(stack)
         first = await _all(_wanted(_core(study, FIRST), {*only, ENGINE} if only else ()))
         reason = await _engine_trouble(study, first)
         second = [*_core(study, SECOND), *_providers(study)]
@@ -206,7 +207,7 @@ async def _result(job: _Job) -> Result:
     name, source = job.check.name, job.source
     try:
         with anyio.fail_after(job.check.seconds):
-            found = tuple(await job.look())
+            found = _findings(await job.look())
     except NotExamined as reason:
         return Result(name=name, source=source, skipped=str(reason))
     except TimeoutError:
@@ -218,3 +219,10 @@ async def _result(job: _Job) -> Result:
         remedy = f"Report it to whoever made {source}, or leave it out"
         found = (error(f"The check itself failed: {told(problem)}", remedy),)
     return Result(name=name, source=source, findings=found)
+
+
+def _findings(found: Sequence[Finding]) -> tuple[Finding, ...]:
+    strangers = [type(one).__name__ for one in found if not isinstance(one, Finding)]
+    if strangers:
+        raise TypeError(f"it answered with a {strangers[0]} where a Finding belongs")
+    return tuple(found)

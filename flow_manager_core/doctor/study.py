@@ -48,16 +48,14 @@ class Study:
     onlooker: Onlooker | None = None
     containers: Sequence[Container] = ()
     known: frozenset[str] | None = None
-    _stack: AsyncExitStack = field(factory=AsyncExitStack)
+    _blind: Exception = field(factory=lambda: NotExamined("it was not asked"))
 
     @classmethod
-    async def begun(
-        cls, configuration: Configuration, stack: AsyncExitStack, images: Sequence[str]
-    ) -> Study:
+    async def begun(cls, configuration: Configuration, images: Sequence[str]) -> Study:
         """Choose the providers as a service would, and read what the last one left."""
         configuration = evolve(configuration, settings=_sound(configuration.settings))
         choice = Choice(configuration.host, configuration.settings, configuration.provider_settings)
-        study = cls(configuration, choice, await choice.pick(), tuple(images), stack=stack)
+        study = cls(configuration, choice, await choice.pick(), tuple(images))
         with anyio.move_on_after(LOOKING_BACK):
             await in_thread(study._look_back)
         return study
@@ -91,19 +89,30 @@ class Study:
             images=self.images,
         )
 
+    async def open_eyes(self, stack: AsyncExitStack) -> None:
+        """Get the engine's onlooker, for as long as the stack stands.
+
+        It is entered in the stack's own task: what it starts is to end there.
+        """
+        backend = self.picked.backend
+        if backend is None or backend.onlook is None:
+            named = f"the backend {backend.name}" if backend else "no backend is chosen, so it"
+            self._blind = NotExamined(f"{named} cannot be looked at")
+            return
+        try:
+            self.onlooker = await stack.enter_async_context(backend.onlook(self.context(backend)))
+        except Exception as problem:  # noqa: BLE001  # the check of the engine tells of it
+            self._blind = problem
+
     async def eyes(self) -> Onlooker:
         """The engine's onlooker.
 
         Raises:
             NotExamined: there is no backend, or it has none.
+            Exception: what it raised instead of being there.
         """
-        backend = self.picked.backend
-        if backend is None or backend.onlook is None:
-            named = f"the backend {backend.name}" if backend else "no backend is chosen, so it"
-            raise NotExamined(f"{named} cannot be looked at")
         if self.onlooker is None:
-            context = self.context(backend)
-            self.onlooker = await self._stack.enter_async_context(backend.onlook(context))
+            raise self._blind
         return self.onlooker
 
     async def look_round(self) -> None:

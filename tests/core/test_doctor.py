@@ -87,11 +87,16 @@ def examined(tmp_path: Path) -> Examine:
         *checks: Check,
         trouble: Exception | None = None,
         unlisted: Exception | None = None,
+        blind: Exception | None = None,
         **rest: Any,
     ) -> Report:
         @asynccontextmanager
         async def onlook(_context: Any) -> AsyncIterator[Onlooker]:
-            yield Eyes(trouble, unlisted)
+            if blind:
+                raise blind
+            # What it starts must end in the task in which it began.
+            async with anyio.create_task_group():
+                yield Eyes(trouble, unlisted)
 
         transport = evolve(memory_transport_provider(MemoryNetwork()), checks=checks)
         module = types.ModuleType("acme")
@@ -152,6 +157,20 @@ async def test_a_check_that_raises_is_a_finding_and_not_the_end(examined: Examin
     (finding,) = result(report, "acme").findings
     assert finding.found == "The check itself failed: ZeroDivisionError: of ?[31macme"
     assert "transport_memory" in finding.remedy
+
+
+async def test_an_answer_that_is_no_finding_is_one(examined: Examine) -> None:
+    async def look(_context: Any, _scene: Scene) -> Any:
+        return ["all is well"]
+
+    (finding,) = result(await examined(check(look)), "acme").findings
+    assert "it answered with a str where a Finding belongs" in finding.found
+
+
+async def test_eyes_that_cannot_be_opened_are_the_engines_finding(examined: Examine) -> None:
+    report = await examined(blind=OSError("no eyes"))
+    assert amiss(report) == {"engine"}
+    assert "OSError: no eyes" in result(report, "engine").findings[0].found
 
 
 async def test_a_failure_with_a_name_keeps_its_words_and_its_remedy(examined: Examine) -> None:

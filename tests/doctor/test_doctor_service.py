@@ -53,6 +53,10 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[S
         yield running
 
 
+#: What no backend has a part in.
+on_processes_alone = pytest.mark.parametrize("service", ["process"], indirect=True)
+
+
 @pytest.fixture
 def ill(service: Service) -> Machine:
     """The service's machine, with the settings that the service has."""
@@ -158,6 +162,7 @@ async def test_mending_takes_what_is_left_over_and_nothing_that_is_in_use(
     await client.question(flow, "info")
 
 
+@on_processes_alone
 async def test_a_service_that_hangs_is_named(ill: Machine, service: Service) -> None:
     assert service.process
     service.process.send_signal(signal.SIGSTOP)
@@ -171,6 +176,7 @@ async def test_a_service_that_hangs_is_named(ill: Machine, service: Service) -> 
     assert "Restart the Flow Manager service" in finding["remedy"]
 
 
+@on_processes_alone
 async def test_after_a_service_was_killed_its_records_are_read_and_left_as_they_are(
     ill: Machine, service: Service
 ) -> None:
@@ -195,6 +201,7 @@ def _files(folder: Path) -> list[Path]:
     return [p for p in folder.iterdir() if p.is_file() and not p.name.endswith("-shm")]
 
 
+@on_processes_alone
 async def test_records_are_read_while_somebody_writes_them(ill: Machine, client: Client) -> None:
     await client.create(name="noted")
     with closing(sqlite3.connect(ill.records)) as writer:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import anyio
 from docker.constants import MINIMUM_DOCKER_API_VERSION
 from docker.utils import version_lt
 
@@ -45,16 +44,10 @@ class DockerOnlooker(Onlooker):
         return info
 
     async def containers(self) -> Sequence[Container]:
-        found: list[Container] = []
-
-        async def look(container_id: str) -> None:
+        found = []
+        for one in await self._backend.list():
             with suppress(ContainerNotFound):  # it was removed meanwhile
-                found.append(await self._backend.inspect(container_id))
-
-        listed = await self._backend.list()
-        async with anyio.create_task_group() as group:
-            for one in listed:
-                group.start_soon(look, one.id)
+                found.append(await self._backend.inspect(one.id))
         return sorted(found, key=lambda container: container.name)
 
     async def names(self) -> Sequence[str]:

@@ -36,7 +36,7 @@ async def stuck(study: Study, _scene: Scene) -> Sequence[Finding]:
     if any(container.state in STUCK for container in study.containers):
         before = {c.id for c in study.containers if c.state in STUCK}
         await anyio.sleep(PASSING)
-        now = await (await study.eyes()).containers()
+        now = await study.eyes().containers()
         study.containers = [c for c in now if c.state not in STUCK or c.id in before]
     wishes = {d.container_id: d for d in study.past.desired.values()} if study.past else {}
     found = [f for c in study.containers if (f := _amiss(c, wishes.get(c.id)))]
@@ -135,7 +135,7 @@ async def _crashing(study: Study, container: Container, desired: Desired) -> Fin
 
 async def _tail(study: Study, container: Container) -> tuple[str, ...]:
     try:
-        found = await (await study.eyes()).tail(container.id, TAIL)
+        found = await study.eyes().tail(container.id, TAIL)
     except ContainerNotFound:
         return ()
     return tuple(map(_shown, found))

@@ -11,13 +11,13 @@ from flow_manager_core.findings import Finding, Scene, error, fine, warning
 
 async def engine(study: Study, _scene: Scene) -> Sequence[Finding]:
     """Ask whether it is there; its failure says why it is not, with the guide's remedy."""
-    info = await (await study.eyes()).ping()
+    info = await study.eyes().ping()
     return [fine(f"{info.name} {info.version}", name=info.name, version=info.version)]
 
 
 async def images(study: Study, _scene: Scene) -> Sequence[Finding]:
     """Whether a create would find its image."""
-    eyes = await study.eyes()
+    eyes = study.eyes()
     used = {container.image: container.name for container in study.containers}
     found = []
     for image in sorted({*used, *study.images}):

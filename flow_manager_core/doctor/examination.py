@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Any
 
 import anyio
 from attrs import frozen
@@ -221,7 +222,7 @@ async def _result(job: _Job) -> Result:
     return Result(name=name, source=source, findings=found)
 
 
-def _findings(found: Sequence[Finding]) -> tuple[Finding, ...]:
+def _findings(found: Sequence[Any]) -> tuple[Finding, ...]:
     strangers = [type(one).__name__ for one in found if not isinstance(one, Finding)]
     if strangers:
         raise TypeError(f"it answered with a {strangers[0]} where a Finding belongs")

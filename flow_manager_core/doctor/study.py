@@ -104,7 +104,7 @@ class Study:
         except Exception as problem:  # noqa: BLE001  # the check of the engine tells of it
             self._blind = problem
 
-    async def eyes(self) -> Onlooker:
+    def eyes(self) -> Onlooker:
         """The engine's onlooker.
 
         Raises:
@@ -117,7 +117,7 @@ class Study:
 
     async def look_round(self) -> None:
         """Look at the containers, once the engine is known to answer."""
-        eyes = await self.eyes()
+        eyes = self.eyes()
         containers, names = await eyes.containers(), await eyes.names()
         self.containers = containers
         if self.names is not None:

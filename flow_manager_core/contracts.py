@@ -276,6 +276,42 @@ class LogStreamer(ABC):
         """
 
 
+class Onlooker(ABC):
+    """Looks at an engine and its containers for the doctor, beside whatever works with them.
+
+    It takes no claim, makes and changes nothing, and works while a manager runs and while none
+    does. `BackendProvider.onlook` gives one. Where something cannot be seen for a reason that a
+    check of the provider's or of the core's tells anyway, a method raises `findings.NotExamined`.
+    """
+
+    #: As of the backend: see `ContainerBackend.isolated`.
+    isolated: bool = True
+
+    @abstractmethod
+    async def ping(self) -> EngineInfo:
+        """See `ContainerBackend.ping`.
+
+        Raises:
+            EngineUnavailable: it does not answer, or does not let us; its hint says what to do.
+        """
+
+    @abstractmethod
+    async def containers(self) -> Sequence[Container]:
+        """Look at all containers of this instance."""
+
+    @abstractmethod
+    async def names(self) -> Sequence[str]:
+        """Name all containers that the engine has of any instance of the manager."""
+
+    @abstractmethod
+    async def tail(self, container_id: str, lines: int) -> Sequence[LogLine]:
+        """Read the last lines of a container's output."""
+
+    @abstractmethod
+    async def has_image(self, image: str) -> bool:
+        """Tell whether a container could be made of this image without fetching anything."""
+
+
 #: What a transport calls with each connection, in a task of the transport's.
 ConnectionHandler = Callable[[ByteStream], Awaitable[None]]
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import attrs
 
+from flow_manager_core.findings import Check
 from flow_manager_core.providers import Provider
 from flow_manager_core.setting_values import can_be_set, settings_fields
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+CHECK_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 #: Words of the settings that stand for no provider.
 RESERVED = frozenset({"auto", "off"})
 #: Characters of a cause in a message; a person reads it.
@@ -82,6 +84,9 @@ def _callable_faults(record: Provider) -> Iterator[str]:
     probe = getattr(record, "probe", None)
     if probe is not None and not callable(probe):
         yield "its probe cannot be called"
+    onlook = getattr(record, "onlook", None)
+    if onlook is not None and not callable(onlook):
+        yield "its onlook cannot be called"
     if type(getattr(record, "rank", 0)) is not int:
         yield "its rank must be a whole number"
 
@@ -99,6 +104,20 @@ def _settings_faults(record: Provider) -> Iterator[str]:
             yield f"its setting {name} is of a type that settings cannot have"
 
 
+def _check_faults(record: Provider) -> Iterator[str]:
+    checks: object = record.checks
+    if not (isinstance(checks, tuple) and all(isinstance(one, Check) for one in checks)):
+        yield "its checks must be a tuple of Check"
+        return
+    for check in checks:
+        if not (isinstance(check.name, str) and CHECK_NAME.fullmatch(check.name)):
+            yield "a check's name must hold small letters, digits and -, at most 63"
+        elif not (isinstance(check.asks, str) and check.asks.isprintable()):
+            yield f"what its check {check.name} asks must be one line of text"
+        elif not callable(check.look):
+            yield f"its check {check.name} cannot be called"
+
+
 def _default_faults(record: Provider) -> Iterator[str]:
     """See that the defaults pass the class's own validators."""
     if any(_settings_faults(record)):
@@ -113,5 +132,6 @@ _CHECKS: tuple[Callable[[Provider], Iterator[str]], ...] = (
     _name_faults,
     _callable_faults,
     _settings_faults,
+    _check_faults,
     _default_faults,
 )

@@ -13,9 +13,11 @@ from flow_manager_core.contracts import (
     ErrorFormat,
     Frontend,
     Gateway,
+    Onlooker,
     RecoveryPolicy,
     Transport,
 )
+from flow_manager_core.findings import Check
 from flow_manager_core.log import Log
 from flow_manager_core.settings import Settings
 
@@ -53,12 +55,14 @@ class Provider:
             ``FLOW_MANAGER_<NAME>_<FIELD>``, or the same with `qualified` for the name. What a
             value must be is said by the fields' validators. A field with
             ``metadata={"secret": True}`` is never shown.
+        checks: what ``flow-manager doctor`` asks of it where it is chosen.
     """
 
     kind: ClassVar[str]
     name: str
     summary: str = ""
     settings_class: type = NoSettings
+    checks: tuple[Check, ...] = ()
 
     @property
     def qualified(self) -> str:
@@ -75,12 +79,15 @@ class BackendProvider(Provider):
         rank: with ``backend = "auto"`` the highest rank that is available is taken.
         probe: says why it is not available here, ``None`` when it is. One that raises, or
             takes longer than 5 seconds, counts as not available.
+        onlook: gives the doctor eyes; without it the doctor knows nothing of containers. Entering
+            it asks nobody anything, so it takes no time.
     """
 
     kind: ClassVar[str] = "backend"
     factory: Callable[[ProviderContext], AbstractAsyncContextManager[ContainerBackend]]
     rank: int = 0
     probe: Callable[[ProviderContext], Awaitable[str | None]] | None = None
+    onlook: Callable[[ProviderContext], AbstractAsyncContextManager[Onlooker]] | None = None
 
 
 @frozen(kw_only=True)

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -25,6 +25,9 @@ T = TypeVar("T")
 SCHEMA = 1
 #: Bytes that are set aside, so that a stop or delete can be recorded although the disk is full.
 RESERVE = 1024 * 1024
+
+#: What reading a file raises that cannot be read, or is none of ours.
+UNREADABLE = (sqlite3.Error, OSError, ValueError, TypeError, KeyError)
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS containers (key TEXT PRIMARY KEY, body TEXT NOT NULL);
@@ -100,7 +103,7 @@ class SqliteRecords:
             self._base.execute("PRAGMA journal_mode=WAL")
             self._base.execute("PRAGMA synchronous=FULL")
             self._prepare()
-            self.past: Past = self._read()
+            self.past: Past = _read(self._base)
             failing.pop_all()
         self._set_aside()
 
@@ -108,7 +111,7 @@ class SqliteRecords:
     def _readable(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError, ValueError, TypeError, KeyError) as error:
+        except UNREADABLE as error:
             told = (
                 f"the records in {self._path} cannot be read ({error}). Nothing was changed; move"
                 " the file away to start without it: containers are found again by their labels"
@@ -116,19 +119,9 @@ class SqliteRecords:
             raise ConfigurationError([Fault("state_dir", told)]) from error
 
     def _prepare(self) -> None:
-        (version,) = self._base.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA:
-            raise ValueError(f"they were written by a later version ({version})")
-        (verdict,) = self._base.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise ValueError(verdict)
+        _check(self._base)
         self._base.executescript(_TABLES)
         self._base.execute(f"PRAGMA user_version={SCHEMA}")
-
-    def _read(self) -> Past:
-        rows = self._base.execute("SELECT key, body FROM containers").fetchall()
-        facts = dict(self._base.execute("SELECT name, value FROM facts").fetchall())
-        return Past({key: Desired.from_json(json.loads(body)) for key, body in rows}, facts)
 
     async def save(self, desired: Desired) -> None:
         """See `Records`; what ends something may use the reserve of a full disk."""
@@ -176,6 +169,37 @@ class SqliteRecords:
     def close(self) -> None:
         """Close the file."""
         self._base.close()
+
+
+def _check(base: sqlite3.Connection) -> None:
+    (version,) = base.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA:
+        raise ValueError(f"they were written by a later version ({version})")
+    (verdict,) = base.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise ValueError(verdict)
+
+
+def _read(base: sqlite3.Connection) -> Past:
+    rows = base.execute("SELECT key, body FROM containers").fetchall()
+    facts = dict(base.execute("SELECT name, value FROM facts").fetchall())
+    return Past({key: Desired.from_json(json.loads(body)) for key, body in rows}, facts)
+
+
+def look_at_records(path: Path) -> Past:
+    """Read the records beside whoever writes them; no file is made or changed. Blocking.
+
+    Raises:
+        One of `UNREADABLE`: they cannot be read.
+    """
+    # Without a log beside it the file is whole, and SQLite would make one only to read it.
+    log = path.with_name(f"{path.name}-wal")
+    whole = "" if log.exists() and log.stat().st_size else "&immutable=1"
+    with path.open("rb"):  # says why it cannot be read, which SQLite does not
+        base = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{whole}", uri=True)
+    with closing(base):
+        _check(base)
+        return _read(base)
 
 
 @asynccontextmanager

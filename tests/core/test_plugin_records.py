@@ -10,6 +10,7 @@ import pytest
 from attrs import field, frozen, validators
 
 from flow_manager_core import BackendProvider, PluginHost, RecoveryProvider, hookimpl
+from flow_manager_core.findings import Check
 from flow_manager_core.plugins import PluginInfo, PluginStatus
 
 
@@ -26,6 +27,10 @@ def mine(host: PluginHost) -> PluginInfo:
 
 def policy(**changes: Any) -> RecoveryProvider:
     return RecoveryProvider(**{"name": "x", "factory": _nothing, **changes})
+
+
+def _check(**changes: Any) -> Check:
+    return Check(**{"name": "x", "asks": "is x well", "look": _nothing, **changes})
 
 
 def _nothing(*_arguments: Any) -> Any:
@@ -74,6 +79,10 @@ class _UnknownType:
         (policy(settings_class=_StrangeType), "its setting either is of a type"),
         (policy(settings_class=_BadDefault), "its settings cannot be their defaults"),
         (policy(settings_class=_UnknownType), "Nowhere"),
+        (policy(checks=["x"]), "its checks must be a tuple of Check"),
+        (policy(checks=(_check(name="Two Words"),)), "a check's name must hold small letters"),
+        (policy(checks=(_check(asks="two\nlines"),)), "what its check x asks must be one line"),
+        (policy(checks=(_check(look="later"),)), "its check x cannot be called"),
     ],
 )
 def test_a_record_that_is_not_whole_is_named_with_all_its_faults(record: Any, told: str) -> None:
@@ -84,10 +93,11 @@ def test_a_record_that_is_not_whole_is_named_with_all_its_faults(record: Any, to
 
 
 def test_a_backend_record_has_more_to_be_right() -> None:
-    record = BackendProvider(name="x", factory=_nothing, rank="high", probe="yes")  # type: ignore[arg-type]
+    record = BackendProvider(name="x", factory=_nothing, rank="high", probe="yes", onlook="no")  # type: ignore[arg-type]
     told = mine(offering([record], "flow_manager_container_backends")).reason
     assert "its rank must be a whole number" in told
     assert "its probe cannot be called" in told
+    assert "its onlook cannot be called" in told
 
 
 def test_what_a_plugin_does_to_its_records_later_changes_nothing() -> None:

@@ -15,7 +15,7 @@ from types import ModuleType
 from attrs import frozen
 
 import flow_manager_core
-from flow_manager_core import contracts, providers, testing
+from flow_manager_core import contracts, findings, providers, testing
 
 ROOT = Path(__file__).parents[2]
 #: Blocks of code, and code in a line.
@@ -40,7 +40,7 @@ class PublicName:
 
 def public_names() -> Iterator[PublicName]:
     """Every name of the core's front, the seams and the testing package, once."""
-    for module in (flow_manager_core, providers, contracts, *_testing_modules()):
+    for module in (flow_manager_core, providers, contracts, findings, *_testing_modules()):
         for name in _names(module):
             yield PublicName(module.__name__, name)
 

@@ -27,6 +27,8 @@ class Service:
 
     #: What Python runs.
     program: tuple[str, ...] = ("-m", "flow_manager_cli.main")
+    #: Where it listens; 0: on any free port.
+    port: int = 0
 
     def __init__(self, root: Path, backend: str, image: str, engine: str, **environ: str) -> None:
         self.root = root
@@ -76,7 +78,7 @@ class Service:
         self.process = subprocess.Popen(
             [
                 *(sys.executable, *self.program, "serve"),
-                *("--backend", self.backend, "--port", "0"),
+                *("--backend", self.backend, "--port", str(self.port)),
             ],
             cwd=self.root,
             env=environ,

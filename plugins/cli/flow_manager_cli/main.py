@@ -10,6 +10,7 @@ import click
 
 from flow_manager_cli.asking import run_events, run_request
 from flow_manager_cli.demo import run_demo
+from flow_manager_cli.doctor import consult, list_checks
 from flow_manager_cli.listing import list_plugins
 from flow_manager_cli.options import as_json, choosing, given_settings, reaching, serving
 from flow_manager_cli.reaching import find_place
@@ -52,6 +53,34 @@ def config(as_json: bool, **options: Any) -> int:
     Takes the settings as serve does. Exits with 2 if they are wrong, with one line for each fault.
     """
     return list_settings(given_settings(**options), os.environ, click.echo, as_json=as_json)
+
+
+@cli.command()
+@serving
+@as_json
+@click.option("--only", multiple=True, metavar="CHECK", help="Run this check; may be repeated.")
+@click.option("--image", "images", multiple=True, metavar="IMAGE", help="Look for an image, too.")
+@click.option("--fix", is_flag=True, help="Clean up what is left over; nothing that is in use.")
+@click.option("--list", "listing", is_flag=True, help="List the checks, and run none.")
+def doctor(
+    only: tuple[str, ...],
+    images: tuple[str, ...],
+    fix: bool,
+    as_json: bool,
+    listing: bool,
+    **options: Any,
+) -> int:
+    """Find what is amiss, and say what to do about it.
+
+    Takes the settings as serve does, beside a service that runs or without. Exits with 0 if nothing
+    is amiss, 1 for warnings, 2 for errors.
+    """
+    given = given_settings(**options)
+    if listing:
+        return list_checks(given, os.environ, click.echo)
+    return consult(
+        given, os.environ, click.echo, only=only, images=images, fix=fix, as_json=as_json
+    )
 
 
 @cli.command()

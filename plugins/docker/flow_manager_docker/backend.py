@@ -124,7 +124,11 @@ class DockerBackend(
             try:
                 yield backend
             finally:
-                backend._calls.close()
+                backend.close()
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._calls.close()
 
     async def ping(self) -> EngineInfo:
         """See `ContainerBackend.ping`."""

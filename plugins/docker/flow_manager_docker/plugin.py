@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from flow_manager_core.hookspecs import hookimpl
 from flow_manager_core.providers import BackendProvider
 from flow_manager_docker.backend import DockerBackend
+from flow_manager_docker.examination import CHECKS
+from flow_manager_docker.onlooker import onlook
 from flow_manager_docker.probe import probe
 from flow_manager_docker.settings import DockerSettings
 
@@ -20,6 +22,8 @@ PROVIDER = BackendProvider(
     factory=DockerBackend.open,
     rank=RANK,
     probe=probe,
+    onlook=onlook,
+    checks=CHECKS,
 )
 
 

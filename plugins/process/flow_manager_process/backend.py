@@ -68,6 +68,12 @@ NO_WALLS = (
 )
 
 
+def engine_info() -> EngineInfo:
+    """The engine is this machine: a life of it is a boot."""
+    details = {"system": platform.platform()}
+    return EngineInfo("process", platform.python_version(), details, life=boot_id())
+
+
 class ProcessBackend(
     ContainerBackend, CodeStore, ResourceMeter, Addressable, CommandRunner, LogStreamer
 ):
@@ -105,8 +111,7 @@ class ProcessBackend(
             yield cls(context, store, supervision)
 
     async def ping(self) -> EngineInfo:
-        details = {"system": platform.platform()}
-        return EngineInfo("process", platform.python_version(), details, life=boot_id())
+        return engine_info()
 
     def unsupported(self, spec: ContainerSpec) -> Sequence[Fault]:
         given = {

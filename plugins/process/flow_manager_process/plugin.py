@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from flow_manager_core.hookspecs import hookimpl
 from flow_manager_core.providers import BackendProvider, ProviderContext
 from flow_manager_process.backend import ProcessBackend
+from flow_manager_process.examination import CHECKS
+from flow_manager_process.onlooker import onlook
 from flow_manager_process.settings import ProcessSettings
 
 
@@ -28,6 +30,8 @@ PROVIDER = BackendProvider(
     factory=ProcessBackend.open,
     rank=0,
     probe=probe,
+    onlook=onlook,
+    checks=CHECKS,
 )
 
 

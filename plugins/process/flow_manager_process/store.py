@@ -38,18 +38,18 @@ class Store:
     """
 
     def __init__(self, base: Path, instance: str, log: Log) -> None:
-        self._root = base / (quote(instance, safe="").replace(".", "%2E") or "%")
+        self.root: Path = base / (quote(instance, safe="").replace(".", "%2E") or "%")
         self._log = log
 
     def folder(self, container_id: str) -> Path:
         """Where a container's files are."""
-        return self._root / container_id
+        return self.root / container_id
 
     def load(self) -> list[Kept]:
         """Read all containers, and clear what an earlier life did not finish."""
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = []
-        for entry in sorted(self._root.iterdir()):
+        for entry in sorted(self.root.iterdir()):
             if entry.name.startswith("."):
                 remove_tree(entry)
             elif (kept := self._read(entry)) is not None:
@@ -57,9 +57,28 @@ class Store:
                 found.append(kept)
         return found
 
+    def look(self) -> list[Kept]:
+        """Read all containers that can be read, and change nothing."""
+        found = map(self._read, self._folders())
+        return [kept for kept in found if kept is not None]
+
+    def unreadable(self) -> list[Path]:
+        """Name the containers' folders that cannot be read."""
+        return [folder for folder in self._folders() if self._read(folder) is None]
+
+    def scraps(self) -> list[Path]:
+        """Name what was not finished, or is not wanted any more."""
+        return [entry for entry in self._entries() if entry.name.startswith(".")]
+
+    def _folders(self) -> list[Path]:
+        return [entry for entry in self._entries() if not entry.name.startswith(".")]
+
+    def _entries(self) -> list[Path]:
+        return sorted(self.root.iterdir()) if self.root.is_dir() else []
+
     def create(self, record: ContainerRecord) -> None:
         """Make a container's folder, whole or not at all."""
-        scratch = self._root / f".{record.id}.new"
+        scratch = self.root / f".{record.id}.new"
         try:
             scratch.mkdir(mode=0o700)
             (scratch / CODE).mkdir(mode=0o700)
@@ -71,7 +90,7 @@ class Store:
 
     def discard(self, container_id: str) -> Path:
         """Take a container out of view; return the scrap that is left to be removed."""
-        scrap = self._root / f".{container_id}.gone"
+        scrap = self.root / f".{container_id}.gone"
         self.folder(container_id).rename(scrap)
         return scrap
 

@@ -86,13 +86,21 @@ class Line:
             BrokerRefused: a wrong password or certificate, no such virtual host, no right to use
                 the queue or the exchange, or they are there and of another kind.
         """
+        await self.greet()
+        with _refusing(ChannelClosed):
+            await self._declare()
+
+    async def greet(self) -> None:
+        """Connect, and no more.
+
+        Raises:
+            BrokerRefused: a wrong password or certificate, or no such virtual host.
+        """
         seconds = self._settings.connect_timeout
         with _refusing(*_UNTRUSTED):
             await ask(self._wire.dial(), seconds)
         with _refusing(*_NO, told=self._refusal):
             await ask(self._connection.connect(), seconds)
-        with _refusing(ChannelClosed):
-            await self._declare()
 
     def _refusal(self, cause: BaseException) -> str:
         if isinstance(cause, InvalidFrameError):

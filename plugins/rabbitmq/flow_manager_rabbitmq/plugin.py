@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
 from flow_manager_core.contracts import Frontend, Gateway
+from flow_manager_core.findings import Check, Finding, Scene
 from flow_manager_core.hookspecs import hookimpl
 from flow_manager_core.providers import FrontendProvider, ProviderContext
 from flow_manager_rabbitmq.settings import RabbitMQSettings
@@ -18,6 +19,20 @@ def _open(context: ProviderContext, gateway: Gateway) -> AbstractAsyncContextMan
     return serve(context, gateway)
 
 
+async def _examine(context: ProviderContext, scene: Scene) -> Sequence[Finding]:
+    from flow_manager_rabbitmq.examination import broker
+
+    return await broker(context, scene)
+
+
+BROKER = Check(
+    name="rabbitmq-broker",
+    asks="does the broker answer, and let us in",
+    look=_examine,
+    seconds=20.0,
+)
+
+
 @hookimpl
 def flow_manager_frontends() -> Sequence[FrontendProvider]:
     """Offer the frontend."""
@@ -27,5 +42,6 @@ def flow_manager_frontends() -> Sequence[FrontendProvider]:
             summary="commands from a RabbitMQ queue, events to a topic exchange, on asyncio",
             settings_class=RabbitMQSettings,
             factory=_open,
+            checks=(BROKER,),
         )
     ]

@@ -14,6 +14,7 @@ import trio
 
 from flow_manager_core import PluginHost
 from flow_manager_core.errors import ConfigurationError
+from flow_manager_core.findings import Finding, Scene
 from flow_manager_core.log import get_log
 from flow_manager_core.providers import FrontendProvider, ProviderContext
 from flow_manager_core.settings import Settings
@@ -150,3 +151,31 @@ def test_every_setting_is_in_the_readme() -> None:
     rows = re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE)
     documented = set(re.findall(r"`(\w+)`", " ".join(rows)))
     assert documented == {a.name for a in attrs.fields(RabbitMQSettings)}
+
+
+async def examined(instance: str, url: str) -> Finding:
+    """Ask as the doctor does."""
+    core, own = Settings(instance=instance), RabbitMQSettings(url=url)
+    context = ProviderContext(settings=own, core=core, log=get_log("test"))
+    (finding,) = await plugin.BROKER.look(context, Scene(core=core))
+    return finding
+
+
+async def test_the_doctor_is_let_in_and_declares_nothing(rabbitmq: Any, instance: str) -> None:
+    finding = await examined(instance, rabbitmq.url)
+    assert (finding.severity, finding.remedy) == ("ok", "")
+    async with await aio_pika.connect(rabbitmq.url) as connection:
+        channel = await connection.channel()
+        with pytest.raises(aio_pika.exceptions.ChannelNotFoundEntity):
+            await channel.declare_queue(f"flow-manager.{instance}.commands", passive=True)
+
+
+async def test_the_doctor_names_a_wrong_password_and_does_not_repeat_it(
+    rabbitmq: Any, instance: str
+) -> None:
+    url = rabbitmq.url.replace(rabbitmq.password, "wrong-secret")
+    finding = await examined(instance, url)
+    assert finding.severity == "error"
+    assert "refuses the user or the password" in finding.found
+    assert "the password" in finding.remedy
+    assert "wrong-secret" not in f"{finding}"

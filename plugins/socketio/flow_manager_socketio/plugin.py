@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from flow_manager_core.contracts import Frontend, Gateway
 from flow_manager_core.hookspecs import hookimpl
 from flow_manager_core.providers import FrontendProvider, ProviderContext
+from flow_manager_socketio.examination import CHECKS
 from flow_manager_socketio.settings import SocketIOSettings
 
 
@@ -27,5 +28,6 @@ def flow_manager_frontends() -> Sequence[FrontendProvider]:
             summary="Socket.IO protocol v5 and HTTP, on asyncio",
             settings_class=SocketIOSettings,
             factory=_open,
+            checks=CHECKS,
         )
     ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from flow_manager_core.hookspecs import hookimpl
 from flow_manager_core.providers import TransportProvider
+from flow_manager_tcp.examination import CHECKS
 from flow_manager_tcp.settings import TcpSettings
 from flow_manager_tcp.transport import tcp_transport
 
@@ -14,6 +15,7 @@ PROVIDER = TransportProvider(
     summary="one TCP port, and a secret for each container",
     settings_class=TcpSettings,
     factory=tcp_transport,
+    checks=CHECKS,
 )
 
 

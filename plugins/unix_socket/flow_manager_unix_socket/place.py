@@ -20,7 +20,8 @@ from flow_manager_core.errors import ChannelError
 from flow_manager_unix_socket.private_folder import Unsafe, private_folder
 
 SOCKET_NAME = "flow.sock"
-_FRESH = ".new"
+#: What a name ends with until all is ready; sockets keep it as the name they were bound to.
+FRESH = ".new"
 #: A program in a container has an id of its own: it must be let through folder and socket.
 _FOLDER_MODE = 0o755
 _SOCKET_MODE = 0o666
@@ -58,7 +59,7 @@ class Place:
             _refuse_listener(folder, self.address)
             listener = _listen(folder, backlog)
             try:
-                self._identity = _put(folder, SOCKET_NAME + _FRESH, folder, SOCKET_NAME)
+                self._identity = _put(folder, SOCKET_NAME + FRESH, folder, SOCKET_NAME)
                 self._publish(root, folder)
             except BaseException:
                 self._identity = None
@@ -76,6 +77,21 @@ class Place:
             _identity(self.address) == self._identity or _leads_to(self.address, self._link)
         )
 
+    def is_served(self) -> bool:
+        """Whether somebody listens there, whoever it is: asked by connecting, as at the opening.
+
+        Raises:
+            ChannelError: the place cannot be used.
+        """
+        with suppress(FileNotFoundError), self._opened(create=False) as root:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            folder = os.open(self.folder.name, flags, dir_fd=root)
+            try:
+                return _is_listener(folder)
+            finally:
+                os.close(folder)
+        return False
+
     def publish(self) -> None:
         """Make the host's name anew.
 
@@ -92,7 +108,7 @@ class Place:
             ChannelError: something cannot be removed.
         """
         with suppress(FileNotFoundError), self._opened(create=False) as root:
-            for name in (self.address.name, self.address.name + _FRESH):
+            for name in (self.address.name, self.address.name + FRESH):
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=root)
             _remove_folder(root, self.folder.name)
@@ -130,7 +146,7 @@ class Place:
             os.close(folder)
 
     def _publish(self, root: int, folder: int) -> None:
-        fresh = self.address.name + _FRESH
+        fresh = self.address.name + FRESH
         with suppress(FileNotFoundError):
             os.unlink(fresh, dir_fd=root)
         try:
@@ -143,7 +159,7 @@ class Place:
 
 def _listen(folder: int, backlog: int) -> socket.socket:
     """Make a socket under a passing name, let every user connect to it, and listen."""
-    fresh = SOCKET_NAME + _FRESH
+    fresh = SOCKET_NAME + FRESH
     with suppress(FileNotFoundError):
         os.unlink(fresh, dir_fd=folder)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -170,9 +186,14 @@ def _put(source: int, fresh: str, target: int, name: str) -> Identity:
 
 
 def _refuse_listener(folder: int, address: Path) -> None:
+    if _is_listener(folder):
+        raise ChannelError(f"Another process listens at {address}")
+
+
+def _is_listener(folder: int) -> bool:
     with suppress(FileNotFoundError), _looked_at(SOCKET_NAME, folder) as found:
-        if stat.S_ISSOCK(os.fstat(found).st_mode) and _answers(found):
-            raise ChannelError(f"Another process listens at {address}")
+        return stat.S_ISSOCK(os.fstat(found).st_mode) and _answers(found)
+    return False
 
 
 def _answers(found: int) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from flow_manager_core.hookspecs import hookimpl
 from flow_manager_core.providers import TransportProvider
+from flow_manager_unix_socket.examination import CHECKS
 from flow_manager_unix_socket.settings import UnixSocketSettings
 from flow_manager_unix_socket.transport import unix_socket_transport
 
@@ -14,6 +15,7 @@ PROVIDER = TransportProvider(
     summary="a Unix socket for each container, mounted read-only",
     settings_class=UnixSocketSettings,
     factory=unix_socket_transport,
+    checks=CHECKS,
 )
 
 

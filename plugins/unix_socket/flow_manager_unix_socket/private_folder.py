@@ -49,6 +49,29 @@ def private_folder(path: Path, *, create: bool) -> Iterator[int]:
         os.close(folder)
 
 
+def folder_fault(path: Path) -> str | None:
+    """Say why the folder could not be used; ``None`` when it could, or can be made. Looks alone.
+
+    Raises:
+        OSError: a part of the path cannot be looked at.
+    """
+    try:
+        looking = _walk(path, create=False)
+    except Unsafe as error:
+        return str(error)
+    except FileNotFoundError:
+        return None
+    try:
+        _check_owner(looking, path)
+        if _is_open(looking) and not _mendable(looking):
+            return _told_open(path)
+    except Unsafe as error:
+        return str(error)
+    finally:
+        os.close(looking)
+    return None
+
+
 def _walk(path: Path, *, create: bool) -> int:
     for _ in range(MOST_LINKS):
         step = _Step(os.open("/", _LOOK), Path("/"), exposed=False)
@@ -118,12 +141,29 @@ def _check_part(step: _Step, name: str, status: os.stat_result) -> None:
 
 
 def _check_private(folder: int, path: Path) -> None:
+    _check_owner(folder, path)
+    if not _is_open(folder):
+        return
+    if not _mendable(folder):
+        raise Unsafe(_told_open(path))
+    os.chmod(f"/proc/self/fd/{folder}", 0o700)
+
+
+def _check_owner(folder: int, path: Path) -> None:
     status = os.fstat(folder)
     if status.st_uid != os.geteuid():
         raise Unsafe(f"{path} belongs to another user (uid {status.st_uid})")
-    if not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        return
-    held = f"/proc/self/fd/{folder}"
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or os.listdir(held):
-        raise Unsafe(f"{path} is open to other users: make its mode 0700, or choose another folder")
-    os.chmod(held, 0o700)
+
+
+def _is_open(folder: int) -> bool:
+    return bool(os.fstat(folder).st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+
+
+def _mendable(folder: int) -> bool:
+    """Whether nobody can have put anything there: others may not write, and it is empty."""
+    exposed = os.fstat(folder).st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return not exposed and not os.listdir(f"/proc/self/fd/{folder}")
+
+
+def _told_open(path: Path) -> str:
+    return f"{path} is open to other users: make its mode 0700, or choose another folder"

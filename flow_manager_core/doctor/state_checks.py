@@ -1,0 +1,100 @@
+"""Checks of what the manager keeps between its lives, and of the clock that dates it. All block."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import flow_manager_core
+from flow_manager_core.doctor.study import RECORDS, Study
+from flow_manager_core.findings import Finding, NotExamined, Scene, error, fine, warning
+from flow_manager_core.records import UNREADABLE, look_at_records
+from flow_manager_core.settings import RecordsKind
+
+PERMISSIONS = "Verify permissions of the state folder, or run as the user that runs the service"
+#: Seconds by which two readings of one clock may differ.
+SLACK = 5.0
+
+
+def state_folder(study: Study, _scene: Scene) -> Sequence[Finding]:
+    """Whether the folder is there and ours to write, or can be made."""
+    root = study.configuration.settings.state_dir
+    for folder in (root, study.folder.parent, study.folder):
+        try:
+            amiss = _unusable(folder)
+        except OSError as problem:
+            amiss = f"{folder} cannot be used: {problem.strerror}"
+        if amiss:
+            return [error(amiss, PERMISSIONS, details={"folder": str(folder)})]
+    return [fine(str(root) if root.exists() else f"{root} will be made at the first start")]
+
+
+def _unusable(folder: Path) -> str:
+    there = nearest(folder)
+    if not there.is_dir():
+        return f"{there} is no folder"
+    if not os.access(there, os.W_OK | os.X_OK):
+        whose = f"belongs to the user with the id {there.stat().st_uid}"
+        return f"{there} cannot be written: it {whose}, or its disk is read-only"
+    return ""
+
+
+def nearest(path: Path) -> Path:
+    """The path itself, or what is there of it."""
+    return next((one for one in (path, *path.parents) if os.path.lexists(one)), Path("/"))
+
+
+def records(study: Study, _scene: Scene) -> Sequence[Finding]:
+    """Whether the file of desired states can be read; a start is refused where it cannot."""
+    if study.configuration.settings.records is RecordsKind.MEMORY:
+        return [fine("kept in memory alone")]
+    path = study.folder / RECORDS
+    try:
+        past = look_at_records(path)
+    except FileNotFoundError:
+        return [fine("none yet")]
+    except NotADirectoryError:
+        raise NotExamined("the state folder cannot be used") from None
+    except PermissionError:
+        if not os.access(path.parent, os.X_OK):
+            raise NotExamined("the state folder cannot be used") from None
+        return [error(f"The records in {path} cannot be read: permission denied", PERMISSIONS)]
+    except UNREADABLE as problem:
+        remedy = (
+            "Move the file away to start without it: containers are found again by their labels;"
+            " what is lost is what had not been finished"
+        )
+        return [error(f"The records in {path} cannot be read ({problem})", remedy)]
+    return [fine(f"of {len(past.desired)} containers, in {path}")]
+
+
+def clock(study: Study, _scene: Scene) -> Sequence[Finding]:
+    """Whether what was written down comes before now."""
+    now = time.time()
+    for what, at in _marks(study):
+        if at > now + SLACK:
+            told = (
+                f"This host's clock is behind: it says {_utc(now)}, and {what} is of {_utc(at)},"
+                f" {at - now:.0f} seconds later"
+            )
+            remedy = "Set the clock, and keep it right by NTP (timedatectl set-ntp true)"
+            return [warning(told, remedy, details={"ahead": round(at - now, 1)})]
+    return [fine(_utc(now))]
+
+
+def _marks(study: Study) -> Iterator[tuple[str, float]]:
+    """What is dated, and when."""
+    for path in (Path(str(flow_manager_core.__file__)), study.folder / RECORDS):
+        try:
+            yield str(path), path.stat().st_mtime
+        except OSError:  # it is not there, or told of by the check of the state folder
+            continue
+    for desired in study.past.desired.values() if study.past else ():
+        yield from ((f"the end of a run of {desired.name}", end) for end in desired.ends[-1:])
+
+
+def _utc(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"

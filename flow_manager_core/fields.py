@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NewType
 
-from flow_manager_core.models import Fault, Mount, PortMapping
+from flow_manager_core.models import Fault, Mount, PartKind, PortMapping
 from flow_manager_core.structuring import (
     Faulty,
     describe,
@@ -46,6 +46,9 @@ PositiveCount = NewType("PositiveCount", int)
 PortNumber = NewType("PortNumber", int)
 MessageCommand = NewType("MessageCommand", str)
 JsonValue = NewType("JsonValue", object)
+BackupPath = NewType("BackupPath", str)
+PathMap = NewType("PathMap", dict[str, str])
+PartKinds = NewType("PartKinds", tuple[PartKind, ...])
 
 #: What the manager sets itself; a client cannot.
 LABEL_PREFIX = "flow-manager."
@@ -230,6 +233,28 @@ def json_value(value: object) -> object:
     return value
 
 
+def path_map(value: object) -> dict[str, str]:
+    """Absolute paths to absolute paths."""
+
+    def check(key: str, item: object) -> str:
+        absolute_path(key)
+        return absolute_path(item)
+
+    return {absolute_path(key): item for key, item in mapping(value, check, most=100).items()}
+
+
+def part_kinds(value: object) -> tuple[PartKind, ...]:
+    """A list of kinds of parts."""
+    known = [str(kind) for kind in PartKind]
+
+    def check(item: object) -> PartKind:
+        if item not in known:
+            raise Faulty(f"must be one of {', '.join(known)}")
+        return PartKind(text(item))
+
+    return sequence(value, check, most=len(known))
+
+
 #: Every field type of this module with its check.
 CHECKS: Mapping[Any, Callable[[object], Any]] = {
     ContainerRef: lambda v: text(v, least=1, most=128),
@@ -255,4 +280,7 @@ CHECKS: Mapping[Any, Callable[[object], Any]] = {
     PortNumber: lambda v: integer(v, least=1, most=65535),
     MessageCommand: lambda v: text(v, least=1, most=1024),
     JsonValue: json_value,
+    BackupPath: lambda v: printable(v, most=4096),
+    PathMap: path_map,
+    PartKinds: part_kinds,
 }

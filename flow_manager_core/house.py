@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
 from attrs import frozen
 
 from flow_manager_core.adoption import Adopter, Channels
+from flow_manager_core.backups.shelf import BackupShelf
 from flow_manager_core.bus import EventBus
 from flow_manager_core.choice import Chosen
 from flow_manager_core.contracts import ContainerBackend, Transport
@@ -20,6 +22,7 @@ from flow_manager_core.instance_folder import Workplace
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.lifecycle import RunEnded
 from flow_manager_core.operations.running import start_run
+from flow_manager_core.operations.transfers import discard_ground
 from flow_manager_core.records import open_records
 from flow_manager_core.recovery import Recoverer
 from flow_manager_core.registry import ContainerRecord, Registry
@@ -109,8 +112,9 @@ def _connect(
         await services.recovery.run_ended(record, ended)
         ground.group.start_soon(_end_channel, record)
 
+    discard = partial(discard_ground, ground.backend)
     channels = Channels(ground.transport, reporter, settings, channel_ended)
-    adopter = Adopter(registry, channels, ground.ledger, reporter.news, LATE)
+    adopter = Adopter(registry, channels, ground.ledger, reporter.news, LATE, discard)
     services = Services(
         settings=settings,
         backend_name=chosen.backend[0].name,
@@ -136,6 +140,8 @@ def _connect(
         gate=gate,
         retry=Retrier(policy, gate, settings.retry_for),
         workplace=ground.workplace,
+        shelf=BackupShelf(settings),
+        discard=discard,
         settle=settle,
     )
     converger = Converger(services, ground.group)

@@ -86,6 +86,9 @@ class Settings:
         reconnect_timeout: how long an updated flow may take to open its channel again.
         shutdown_timeout: how long requests in flight may take once the manager closes, and then
             flows that are to be stopped.
+        backup_dir: the folder below which backups stand; empty: ``backups`` in `state_dir`.
+        backup_limit: bytes of one backup.
+        backup_stall_timeout: how long nothing may move in the transfer of a backup's data.
         on_exit: ``leave`` running flows alone when the manager closes, or ``stop`` them; the next
             start brings those back.
     """
@@ -120,4 +123,7 @@ class Settings:
     proof_of_life: float = 3.0
     reconnect_timeout: float = 15.0
     shutdown_timeout: float = 5.0
+    backup_dir: str = ""
+    backup_limit: int = 64 * 1024**3
+    backup_stall_timeout: float = 120.0
     on_exit: OnExit = OnExit.LEAVE

@@ -22,12 +22,13 @@ POSITIVE = (
     "proof_of_life",
     "reconnect_timeout",
     "shutdown_timeout",
+    "backup_stall_timeout",
 )
 
 
 def settings_faults(settings: Settings) -> list[Fault]:
     """Name every setting that cannot be."""
-    faults = _duration_faults(settings)
+    faults = [*_duration_faults(settings), *_backup_faults(settings)]
     if not INSTANCE.fullmatch(settings.instance):
         faults.append(Fault("instance", "must hold 1 to 63 letters, digits, _ . -"))
     if not 0 <= settings.port <= 65535:
@@ -43,6 +44,15 @@ def settings_faults(settings: Settings) -> list[Fault]:
         faults.append(Fault("no_auth", "is accepted on loopback alone"))
     if settings.no_auth and (settings.token or settings.token_file):
         faults.append(Fault("no_auth", "contradicts the token that is set"))
+    return faults
+
+
+def _backup_faults(settings: Settings) -> list[Fault]:
+    faults = []
+    if settings.backup_dir and not Path(settings.backup_dir).is_absolute():
+        faults.append(Fault("backup_dir", "must be an absolute path"))
+    if settings.backup_limit < 1:
+        faults.append(Fault("backup_limit", "must be at least 1 byte"))
     return faults
 
 

@@ -15,7 +15,7 @@ from anyio import to_thread
 from flow_manager_core.answers import created_body
 from flow_manager_core.code import pack_code
 from flow_manager_core.contracts import CodeStore, ImagePuller
-from flow_manager_core.desired import Job, Wish
+from flow_manager_core.desired import MAKING, Job, Wish
 from flow_manager_core.errors import EngineError, FlowManagerError, InvalidRequest, SystemFault
 from flow_manager_core.events import ImagePullProgressed
 from flow_manager_core.log import get_log
@@ -74,11 +74,12 @@ async def create_container(
         await _make(services, record, request)
         tell_created(services, record)
     if request.start and record.made().started_at is None:
-        await _start(services, record)
+        await start_made(services, record)
     return created_body(record)
 
 
-async def _start(services: Services, record: ContainerRecord) -> None:
+async def start_made(services: Services, record: ContainerRecord) -> None:
+    """Start what was just made; a failure of that leaves it as it is, ``created``."""
     try:
         await start_run(services, record)
     except FlowManagerError as error:
@@ -96,13 +97,13 @@ async def _make(services: Services, record: ContainerRecord, request: CreateCont
         await services.ledger.note(
             record, job=Job.CREATE, code_path=spec.code_path, start=request.start
         )
-        undo.push_async_callback(_strike, services, record)
+        undo.push_async_callback(strike, services, record)
         await services.channels.open(record)
-        undo.push_async_callback(_close, services, record)
+        undo.push_async_callback(close_channel, services, record)
         await _fetch_image(services, spec)
-        undo.push_async_callback(_give_up, services, record)
-        container = await _create(services, record, spec)
-        undo.push_async_callback(_remove, services, container)
+        undo.push_async_callback(give_up, services, record)
+        container = await create_in_engine(services, record, spec)
+        undo.push_async_callback(remove_made, services, container)
         await put_code(services, record, container.id, spec.code_path)
         services.registry.admit(record, container)
         await made(services, record)
@@ -135,16 +136,16 @@ def tell_created(services: Services, record: ContainerRecord) -> None:
     )
 
 
-async def _strike(services: Services, record: ContainerRecord) -> None:
+async def strike(services: Services, record: ContainerRecord) -> None:
     """Nothing was made, unless the create was given up."""
     if record.desired.key not in services.ledger.strays:
         with anyio.CancelScope(shield=True):
             await services.ledger.strike(record)
 
 
-async def _give_up(services: Services, record: ContainerRecord) -> None:
+async def give_up(services: Services, record: ContainerRecord) -> None:
     """What was made, or may yet be, is to be removed."""
-    if record.desired.job is Job.CREATE:
+    if record.desired.job in MAKING:
         with anyio.CancelScope(shield=True):
             await services.ledger.give_up(record)
 
@@ -184,7 +185,10 @@ async def _fetch_image(services: Services, spec: ContainerSpec) -> None:
     await services.backend.pull(spec.image, report)
 
 
-async def _create(services: Services, record: ContainerRecord, spec: ContainerSpec) -> Container:
+async def create_in_engine(
+    services: Services, record: ContainerRecord, spec: ContainerSpec
+) -> Container:
+    """Have the engine make a container whose channel is open, or find what it has made."""
     if record.endpoint is None:
         raise SystemFault("The container's channel was closed while it was being made")
     attachment = record.endpoint.attachment(isolated=services.backend.isolated)
@@ -272,12 +276,13 @@ async def working_folder(services: Services, record: ContainerRecord) -> AsyncIt
                 await to_thread.run_sync(services.workplace.clear, key)
 
 
-async def _close(services: Services, record: ContainerRecord) -> None:
+async def close_channel(services: Services, record: ContainerRecord) -> None:
+    """Undo the opening of the channel."""
     with anyio.move_on_after(UNDO, shield=True):
         await services.channels.close(record, remove=True)
 
 
-async def _remove(services: Services, container: Container) -> None:
+async def remove_made(services: Services, container: Container) -> None:
     """What cannot be removed now is adopted, by its label, when the engine is next compared."""
     with anyio.move_on_after(UNDO, shield=True):
         try:

@@ -9,9 +9,18 @@ from attrs import frozen
 
 from flow_manager_core.errors import InvalidRequest
 from flow_manager_core.models import Fault
-from flow_manager_core.operations import create, messages, queries, running, update
+from flow_manager_core.operations import (
+    backup,
+    create,
+    messages,
+    queries,
+    restore,
+    running,
+    update,
+)
 from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.requests import (
+    BackupContainer,
     ContainerRequest,
     CreateContainer,
     DeleteContainer,
@@ -20,10 +29,12 @@ from flow_manager_core.requests import (
     ListContainers,
     Request,
     RestartContainer,
+    RestoreContainer,
     SendMessage,
     StartContainer,
     StopContainer,
     UpdateContainer,
+    VerifyBackup,
 )
 from flow_manager_core.services import Services
 from flow_manager_core.turns import Turn
@@ -113,6 +124,22 @@ _ROWS = (
         request=ListContainers, event="container_list", subject=None, run=queries.list_containers
     ),
     Operation(request=GetContainerLogs, event="container_logs", run=queries.get_container_logs),
+    Operation(
+        request=BackupContainer,
+        event="container_backed_up",
+        run=backup.backup_container,
+        verb="backup",
+    ),
+    Operation(
+        request=RestoreContainer,
+        event="container_restored",
+        subject=None,
+        run=restore.restore_container,
+        verb="restore",
+    ),
+    Operation(
+        request=VerifyBackup, event="backup_verified", subject=None, run=backup.verify_backup
+    ),
 )
 
 OPERATIONS: Mapping[str, Operation] = {row.name: row for row in _ROWS}

@@ -56,6 +56,7 @@ from flow_manager_core.providers import BackendProvider, ProviderContext
 from flow_manager_core.testing.memory_container import Box, MemoryFlow, Program
 from flow_manager_core.testing.memory_engine import AWAY, MemoryEngine
 from flow_manager_core.testing.memory_programs import SCRIPTED
+from flow_manager_core.testing.memory_snapshots import MemorySnapshots
 
 __all__ = [
     "SCRIPTED",
@@ -90,7 +91,7 @@ def memory_provider(engine: MemoryEngine | None = None, name: str = "memory") ->
     )
 
 
-class MemoryBackend(ContainerBackend, EventMemory, CodeStore, ResourceMeter):
+class MemoryBackend(MemorySnapshots, ContainerBackend, EventMemory, CodeStore, ResourceMeter):
     """One instance's view of a `MemoryEngine`.
 
     It takes every field of a spec and honours ``image``, ``name``, ``command``, ``environment``

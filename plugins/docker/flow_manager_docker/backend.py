@@ -55,6 +55,7 @@ from flow_manager_docker.pulling import Pull
 from flow_manager_docker.pulse import Pulse
 from flow_manager_docker.recalling import recall
 from flow_manager_docker.settings import DockerSettings
+from flow_manager_docker.snapshot_calls import DockerSnapshots
 from flow_manager_docker.usage import Meter, Run
 
 T = TypeVar("T")
@@ -63,7 +64,9 @@ T = TypeVar("T")
 SECRET_LENGTH = 4
 
 
-class DockerBackend(ContainerBackend, EventMemory, ImagePuller, CodeStore, ResourceMeter):
+class DockerBackend(
+    DockerSnapshots, ContainerBackend, EventMemory, ImagePuller, CodeStore, ResourceMeter
+):
     """Containers of the engine that ``DOCKER_HOST`` names; by default the local one.
 
     Args:

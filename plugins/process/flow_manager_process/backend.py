@@ -37,6 +37,7 @@ from flow_manager_process.identity import boot_id
 from flow_manager_process.images import base_environment, resolve
 from flow_manager_process.output import read_output
 from flow_manager_process.records import ContainerRecord
+from flow_manager_process.snapshots import ProcessSnapshots
 from flow_manager_process.store import Store, remove_tree
 from flow_manager_process.supervision import Supervision
 from flow_manager_process.usage import measure
@@ -47,7 +48,7 @@ from flow_manager_process.worker import Worker
 QUICK_THREADS, SLOW_THREADS = 4, 4
 
 
-class ProcessBackend(ContainerBackend, CodeStore, ResourceMeter):
+class ProcessBackend(ProcessSnapshots, ContainerBackend, CodeStore, ResourceMeter):
     """Runs flows as processes of this machine and user, without walls between them.
 
     Make one with `open`.
@@ -56,6 +57,7 @@ class ProcessBackend(ContainerBackend, CodeStore, ResourceMeter):
     isolated = False
 
     def __init__(self, context: ProviderContext, store: Store, supervision: Supervision) -> None:
+        super().__init__()
         self._log = context.log
         self._store = store
         self._runs = supervision
@@ -163,6 +165,9 @@ class ProcessBackend(ContainerBackend, CodeStore, ResourceMeter):
         usage, sample = await self._quick.run(partial(measure, run.keeper, run.run, entry.sample))
         entry.sample = sample
         return usage
+
+    def _entry(self, container_id: str) -> Entry:
+        return self._entries.get(container_id)
 
     def _folder(self, entry: Entry) -> Path:
         return self._store.folder(entry.record.id)

@@ -23,10 +23,18 @@ from flow_manager_core.testing.backend_cases.code import CodeCases
 from flow_manager_core.testing.backend_cases.life import LifeCases
 from flow_manager_core.testing.backend_cases.memory import MemoryCases
 from flow_manager_core.testing.backend_cases.output import OutputCases
+from flow_manager_core.testing.backend_cases.snapshots import SnapshotCases
 from flow_manager_core.testing.backend_cases.watching import WatchCases
 
 
 class BackendSuite(
-    LifeCases, OutputCases, AdoptionCases, MemoryCases, WatchCases, CodeCases, AbilityCases
+    LifeCases,
+    OutputCases,
+    AdoptionCases,
+    MemoryCases,
+    WatchCases,
+    CodeCases,
+    AbilityCases,
+    SnapshotCases,
 ):
     """Every case of the contract; see the module's text for how to subclass."""

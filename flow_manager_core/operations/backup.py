@@ -195,7 +195,7 @@ class _Backup:
             limit=self._services.shelf.limit,
         )
         async with self._at_rest():
-            written = await self._transfer.watched(partial(self._parts, writer, manifest))
+            written = await self._parts(writer, manifest)
         finish = partial(_finish, writer, dump(manifest.to_json(written)))
         await to_thread.run_sync(finish, abandon_on_cancel=True)
         # What cannot be read back is no backup: its container is still there to be saved again.
@@ -247,10 +247,14 @@ class _Backup:
         written = {}
         for part in manifest.parts:
             self._transfer.gauge.enter(f"save:{part.name}")
-            sink = await to_thread.run_sync(writer.begin, part_member(part.name))
-            await self._save(part, sink)
-            written[part.name] = await to_thread.run_sync(writer.end, sink)
+            work = partial(self._part, writer, part)
+            written[part.name] = await self._transfer.watched(work)
         return written
+
+    async def _part(self, writer: ArchiveWriter, part: Part) -> Written:
+        sink = await to_thread.run_sync(writer.begin, part_member(part.name))
+        await self._save(part, sink)
+        return await to_thread.run_sync(writer.end, sink)
 
     async def _save(self, part: Part, sink: PartWriter) -> None:
         backend, record = self._services.backend, self._record

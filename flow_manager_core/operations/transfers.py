@@ -70,7 +70,7 @@ class Transfer:
         self.container_id: str = ""
 
     async def watched(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do what moves data, and tell how far it has come.
+        """Do what moves data, one phase of it; tell how far it has come, and its end.
 
         Raises:
             SystemFault: nothing has moved for `backup_stall_timeout` seconds.
@@ -92,6 +92,7 @@ class Transfer:
             limit = self._services.settings.backup_stall_timeout
             told = f"Nothing has moved for {limit:g} seconds in the phase {self.gauge.phase}"
             raise SystemFault(told, retryable=True)
+        self._tell()
         return outcome[0]
 
     async def _tick(self, scope: anyio.CancelScope) -> None:
@@ -100,8 +101,7 @@ class Transfer:
         while True:
             if self.gauge.steps != seen:
                 seen, moved_at = self.gauge.steps, anyio.current_time()
-                if self.gauge.phase:
-                    self._tell()
+                self._tell()
             elif anyio.current_time() - moved_at > limit:
                 scope.cancel()
                 return
@@ -121,6 +121,7 @@ class Transfer:
 
     async def verified(self, descriptor: int) -> Archive:
         """Read an archive from end to end; see `ArchiveReader.verify`."""
+        self.gauge.enter("verify")
         reader = ArchiveReader(descriptor, self.gauge, limit=self._services.shelf.limit)
         return await self.watched(
             partial(to_thread.run_sync, reader.verify, abandon_on_cancel=True)

@@ -22,17 +22,28 @@ class Dialect:
             the engine, and dates that life by a network of its own that it makes anew.
         tails: whether it can give the last lines of a log: Podman then puts the pieces of lines
             together in the wrong order.
+        variables: what it puts into every container's environment by itself.
     """
 
     name: str
     daemon: bool
     tails: bool
+    variables: tuple[str, ...] = ()
 
 
 DOCKER = Dialect("docker", daemon=True, tails=True)
 
 #: Each container has a keeper of its own (conmon); the service that answers may come and go.
-PODMAN = Dialect("podman", daemon=False, tails=False)
+PODMAN = Dialect(
+    "podman",
+    daemon=False,
+    tails=False,
+    variables=(
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "TERM=xterm",
+        "container=podman",
+    ),
+)
 
 #: Podman's own API answers beside Docker's, and each answer names its version.
 PODMAN_HEADER = "Libpod-Api-Version"

@@ -39,7 +39,7 @@ def read_spec(
         volumes=tuple(_bind(mount) for mount in own_mounts(found, attachment) if is_bind(mount)),
         ports=tuple(_ports(host["PortBindings"] or {})),
         command=_command(config, image),
-        working_dir=_other(config, image, "WorkingDir"),
+        working_dir=_working_dir(config, image),
         labels=_labels(config, image),
         user=_other(config, image, "User"),
         network=None if host["NetworkMode"] in OWN_NETWORKS else host["NetworkMode"],
@@ -88,6 +88,12 @@ def _command(config: Mapping[str, Any], image: Mapping[str, Any]) -> tuple[str, 
 def _other(config: Mapping[str, Any], image: Mapping[str, Any], key: str) -> str | None:
     given = config[key]
     return None if not given or given == image.get(key) else str(given)
+
+
+def _working_dir(config: Mapping[str, Any], image: Mapping[str, Any]) -> str | None:
+    """Podman writes the root where neither the client nor the image said anything."""
+    given = _other(config, image, "WorkingDir")
+    return None if given == "/" and not image.get("WorkingDir") else given
 
 
 def _labels(config: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str, str]:

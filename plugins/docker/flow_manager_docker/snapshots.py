@@ -37,7 +37,7 @@ def describe(
     folders = [m for m in writable if not is_bind(m) or _is_folder(client, found["Id"], m)]
     files = [m["Destination"] for m in writable if m not in folders]
     return Snapshot(
-        spec=read_spec(found, config, attachment, pids_limit),
+        spec=read_spec(found, _with_own(config, client), attachment, pids_limit),
         parts=(FILESYSTEM, *volume_parts(folders)),
         notes={**notes_of(image), "origin": origin(found["Config"], config)},
         left_out=tuple(f"volume {path}: it is a single file of the host's" for path in files),
@@ -111,6 +111,11 @@ def discard(client: EngineClient, key: str) -> None:
     except APIError as error:
         if error.status_code not in (404, 409):  # it is not there, or a container stands on it
             raise
+
+
+def _with_own(config: Mapping[str, Any], client: EngineClient) -> dict[str, Any]:
+    """An image's configuration with the variables that the engine adds to it."""
+    return {**config, "Env": [*(config.get("Env") or ()), *client.dialect.variables]}
 
 
 def _chunks(source: PartSource) -> Iterator[bytes]:

@@ -27,10 +27,12 @@ class Job(StrEnum):
     CREATE = "create"
     UPDATE = "update"
     BACKUP = "backup"
+    #: A restore lays what its container will stand on; the container was not asked for yet.
+    GROUND = "ground"
     RESTORE = "restore"
 
 
-#: Jobs whose container is not yet what was asked for.
+#: Jobs whose container was asked for, and is not yet what it is to be.
 MAKING = frozenset({Job.CREATE, Job.RESTORE})
 #: Jobs that neither begin nor end a run.
 WATCHING = frozenset({Job.NONE, Job.BACKUP})
@@ -112,6 +114,7 @@ _UNFINISHED = {
     Job.CREATE: Need.FINISH_CREATE,
     Job.UPDATE: Need.UNDO_UPDATE,
     Job.BACKUP: Need.END_BACKUP,
+    Job.GROUND: Need.UNDO_RESTORE,
     Job.RESTORE: Need.UNDO_RESTORE,
 }
 

@@ -139,12 +139,14 @@ class _Restore:
         async with AsyncExitStack() as undo:
             undo.callback(services.registry.drop, record)
             # Before anything is made: a later life takes away what it finds of it.
-            await services.ledger.note(record, job=Job.RESTORE, start=self.request.start)
+            await services.ledger.note(record, job=Job.GROUND, start=self.request.start)
             undo.push_async_callback(strike, services, record)
             await services.channels.open(record)
             undo.push_async_callback(close_channel, services, record)
             undo.push_async_callback(self._discard)
             image = await self._ground()
+            # From here on the engine may make a container, even after this life.
+            await services.ledger.note(record, job=Job.RESTORE)
             undo.push_async_callback(give_up, services, record)
             spec = evolve(self.spec, image=image or self.spec.image)
             container = await create_in_engine(services, record, spec)

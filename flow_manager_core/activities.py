@@ -17,7 +17,7 @@ from flow_manager_core.events import (
     SocketDisconnected,
     StatusChanged,
 )
-from flow_manager_core.trace import current_request
+from flow_manager_core.trace import current_asker, current_request
 
 Told = tuple[str, str, Mapping[str, Any]]
 
@@ -86,9 +86,9 @@ def activity_of(event: Event) -> ActivityLogged | None:
 def activity(
     container_id: str, activity_type: str, message: str, details: Mapping[str, Any]
 ) -> ActivityLogged:
-    """A line of the feed, with the id of the request that caused it."""
-    request_id = current_request()
-    traced = {**details, "request_id": request_id} if request_id is not None else dict(details)
+    """A line of the feed, with the id of the request that caused it, and who asked (``by``)."""
+    cause = {"request_id": current_request(), "by": current_asker()}
+    traced = {**details, **{name: value for name, value in cause.items() if value is not None}}
     return ActivityLogged(
         container_id=container_id, activity_type=activity_type, message=message, details=traced
     )

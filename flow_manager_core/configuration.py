@@ -8,13 +8,13 @@ from typing import Any
 from attrs import evolve, frozen
 
 from flow_manager_core.errors import ConfigurationError
+from flow_manager_core.keys import find_keys
 from flow_manager_core.models import Fault
 from flow_manager_core.picking import pick_named
 from flow_manager_core.plugins import PluginHost
 from flow_manager_core.setting_display import SettingRow
 from flow_manager_core.settings import Settings
 from flow_manager_core.sources import DEFAULT, Sources
-from flow_manager_core.tokens import token_file_faults
 
 DEFAULT_FRONTENDS = ("socketio",)
 
@@ -30,6 +30,7 @@ class Configuration:
         setting_faults: settings that cannot be.
         choice_faults: choices of providers that are not there.
         notes: what could not be checked, for the log.
+        cautions: what is less safe than it could be, for the log.
     """
 
     settings: Settings
@@ -40,6 +41,7 @@ class Configuration:
     setting_faults: tuple[Fault, ...] = ()
     choice_faults: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -65,15 +67,17 @@ def read_configuration(
         return info.told if info else ""
 
     provider_settings = sources.providers(list(host.all_providers()), absent)
+    keys = find_keys(settings, kept=True)
     return Configuration(
         settings=settings,
         host=host,
         provider_settings=provider_settings,
         origins=sources.origins,
         rows=tuple(_served(row, settings) for row in sources.rows),
-        setting_faults=(*sources.faults, *token_file_faults(settings)),
+        setting_faults=(*sources.faults, *keys.faults),
         choice_faults=pick_named(host, settings).faults,
         notes=tuple(sources.notes),
+        cautions=tuple(keys.cautions),
     )
 
 

@@ -14,14 +14,17 @@ from flow_manager_core.errors import (
 )
 from flow_manager_core.events import ManagerStopping
 from flow_manager_core.log import get_log
+from flow_manager_core.models import Client
 from flow_manager_core.operations.table import Operation, operation_named
 from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.requests import Request
 from flow_manager_core.services import Services
-from flow_manager_core.trace import tracing
+from flow_manager_core.trace import current_asker, tracing
 from flow_manager_core.turns import Turn, Turns
 from flow_manager_core.wire import parse_request, request_id_of
 
+#: The host application, which holds the manager itself and may do everything.
+HOST = Client(frontend="", id="")
 #: Seconds that cancelled requests get to unwind.
 UNWIND = 1.0
 
@@ -36,19 +39,23 @@ class Executor:
         self._idle = anyio.Event()
         self._closing = False
 
-    async def execute(self, name: str, payload: object, turns: Turns) -> tuple[Operation, Any]:
+    async def execute(
+        self, name: str, payload: object, turns: Turns, client: Client = HOST
+    ) -> tuple[Operation, Any]:
         """Carry out a request; return its operation and the answer's body.
 
         Args:
             turns: the queue of the client that asks.
+            client: who asks.
 
         Raises:
             FlowManagerError: with the operation and its parameters among the details.
         """
         request_id = request_id_of(payload)
-        with tracing(request_id):
+        with tracing(request_id, client.name or client.frontend or None):
             try:
                 operation = operation_named(name)
+                operation.admit(client.role)  # before a look at what it is about
                 request = parse_request(operation.request, payload)
                 body = await self._until_done(operation, request, payload, turns)
             except FlowManagerError as error:
@@ -151,7 +158,7 @@ class Executor:
             known["request_id"] = request_id
         error.about(**known)
         subject = {"container_id": given[:128]} if isinstance(given, str) else {}
-        self._log.error(f"Operation: {name[:100]}", **subject, error=error.message)
+        self._log.error(f"Operation: {name[:100]}", **subject, error=error.message, **_asker())
         return error
 
     def _log_success(self, operation: Operation, body: dict[str, Any]) -> None:
@@ -161,4 +168,11 @@ class Executor:
                 f"Container operation: {operation.verb}",
                 container_id=body["container_id"],
                 **{told: body[told]},
+                **_asker(),
             )
+
+
+def _asker() -> dict[str, str]:
+    """Who asked, for a line of the log; nothing for the host application itself."""
+    by = current_asker()
+    return {} if by is None else {"by": by}

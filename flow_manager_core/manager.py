@@ -228,7 +228,7 @@ class ClientSession:
     async def answer(self, name: str, payload: object) -> Answer:
         """Carry out a request; a failure is an answer too."""
         try:
-            operation, body = await self._executor.execute(name, payload, self._turns)
+            operation, body = await self._executor.execute(name, payload, self._turns, self.client)
         except FlowManagerError as error:
             return Answer("error", self._manager.error_body(error))
         return Answer(operation.event, body)

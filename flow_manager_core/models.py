@@ -400,12 +400,38 @@ class GiveUp:
     reason: str
 
 
+class Role(StrEnum):
+    """What a client may ask for; each role may what those before it may.
+
+    ``READ``: what changes nothing, and events. ``OPERATE``: also to start, stop and restart
+    containers and to send messages. ``ADMIN``: everything.
+    """
+
+    READ = "read"
+    OPERATE = "operate"
+    ADMIN = "admin"
+
+    def covers(self, needed: Role) -> bool:
+        """Whether this role may do what the other one is needed for."""
+        ranks = tuple(Role)
+        return ranks.index(self) >= ranks.index(needed)
+
+
 @frozen
 class Client:
-    """Who asks: the frontend's name and its id for the client."""
+    """Who asks.
+
+    Args:
+        frontend: the frontend's name.
+        id: the frontend's own for the client.
+        name: of the token that it presented, for people; empty where there are no tokens.
+        role: what it may ask for.
+    """
 
     frontend: str
     id: str
+    name: str = ""
+    role: Role = field(default=Role.ADMIN, converter=Role)
 
 
 @frozen

@@ -73,6 +73,8 @@ def _run(
     with logging_to(settings):
         for note in configuration.notes:
             get_log("settings").warning("Something that is set was not used", reason=note)
+        for caution in configuration.cautions:
+            get_log("settings").warning("Something that is set is not safe", reason=caution)
         configuration = evolve(configuration, settings=settings)
         anyio.run(serve, configuration, say, backend_options=event_loop_options())
 
@@ -128,6 +130,9 @@ def greeting(manager: FlowManager, origins: Mapping[str, str]) -> list[str]:
     lines += [f"Listening on {address}" for address in manager.addresses]
     if settings.no_auth:
         return [*lines, "No token is asked for (--no-auth)"]
+    if settings.tokens:
+        more = ", ".join(":".join(entry.split(":")[:2]) for entry in settings.tokens)
+        lines.append(f"More tokens: {more}")
     if origins.get("token") != "default" or settings.token_file:
         return [*lines, "Clients present the token that was set"]
     lines.append(f"Token: {settings.token}  (kept in {token_path(settings)})")

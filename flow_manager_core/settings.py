@@ -65,6 +65,8 @@ class Settings:
         port: a TCP port, 0 for any free one.
         cors_origins: origins of browser pages that are let in.
         token: what clients must present; empty: `token_file`, else one kept in `state_dir`.
+        tokens: more of them, each ``NAME:ROLE:FILE``: the role is ``read``, ``operate`` or
+            ``admin``, the absolute path that of a file that holds the token.
         no_auth: let anyone in; on loopback alone.
         socket_dir: where the channels' sockets stand.
         state_dir: what the manager keeps between its lives.
@@ -105,6 +107,7 @@ class Settings:
     cors_origins: tuple[str, ...] = field(default=(), metadata=_env("CORS_ORIGINS"))
     token: str = field(default="", repr=False, metadata={"secret": True})
     token_file: str = ""
+    tokens: tuple[str, ...] = ()
     no_auth: bool = False
     socket_dir: Path = field(default=Path("/tmp/kawaflow/sockets"), metadata=_env("SOCKET_DIR"))
     state_dir: Path = field(factory=_default_state_dir, metadata=_env("STATE_DIR"))

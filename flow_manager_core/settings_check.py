@@ -42,7 +42,7 @@ def settings_faults(settings: Settings) -> list[Fault]:
         faults.append(Fault("volume_roots", "must not hold /"))
     if settings.no_auth and not is_loopback(settings.host):
         faults.append(Fault("no_auth", "is accepted on loopback alone"))
-    if settings.no_auth and (settings.token or settings.token_file):
+    if settings.no_auth and (settings.token or settings.token_file or settings.tokens):
         faults.append(Fault("no_auth", "contradicts the token that is set"))
     return faults
 

@@ -1,4 +1,4 @@
-"""Which request a task is working for: seen in the log and in activities."""
+"""Which request a task is working for, and who asked: seen in the log and in activities."""
 
 from __future__ import annotations
 
@@ -9,11 +9,26 @@ from contextvars import ContextVar
 import structlog
 
 _request_id: ContextVar[str | None] = ContextVar("flow_manager_request_id", default=None)
+_asker: ContextVar[str | None] = ContextVar("flow_manager_asker", default=None)
 
 
 @contextmanager
-def tracing(request_id: str | None) -> Iterator[None]:
-    """Do what follows on behalf of a request."""
+def tracing(request_id: str | None, by: str | None = None) -> Iterator[None]:
+    """Do what follows on behalf of a request.
+
+    Args:
+        by: who asked, as `current_asker` tells it; ``None`` for the host application itself.
+    """
+    asker = _asker.set(by)
+    try:
+        with _tracing_request(request_id):
+            yield
+    finally:
+        _asker.reset(asker)
+
+
+@contextmanager
+def _tracing_request(request_id: str | None) -> Iterator[None]:
     if request_id is None:
         yield
         return
@@ -28,16 +43,22 @@ def tracing(request_id: str | None) -> Iterator[None]:
 @contextmanager
 def for_nobody() -> Iterator[None]:
     """Start what outlives the request: its tasks must not go on in the request's name."""
-    token = _request_id.set(None)
+    token, asker = _request_id.set(None), _asker.set(None)
     bound = structlog.contextvars.get_contextvars()
     structlog.contextvars.unbind_contextvars("request_id")
     try:
         yield
     finally:
         _request_id.reset(token)
+        _asker.reset(asker)
         structlog.contextvars.bind_contextvars(**bound)
 
 
 def current_request() -> str | None:
     """The id of the request that this task works for."""
     return _request_id.get()
+
+
+def current_asker() -> str | None:
+    """The name of who asked for what this task does: of a token, or of a frontend."""
+    return _asker.get()

@@ -82,6 +82,8 @@ def test_a_plugin_says_what_can_be_set_and_in_which_section(name: str) -> None:
         assert not settings or f"`[{provider.name}]`" in page.read_text()
 
 
-@pytest.mark.parametrize("command", ["serve", "plugins", "config", "demo"])
+@pytest.mark.parametrize(
+    "command", ["serve", "plugins", "config", "demo", "request", "events", "backup", "restore"]
+)
 def test_a_command_is_on_the_page_on_operating(command: str) -> None:
     assert f"flow-manager {command}" in (ROOT / "docs" / "operating.md").read_text()

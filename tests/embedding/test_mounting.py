@@ -182,6 +182,34 @@ async def test_token_of_a_file_is_read(tmp_path: Path) -> None:
         assert (await guest.ask("list_containers", {}))["count"] == 0
 
 
+@pytest.mark.parametrize("owner", [TOKEN * 2, ""])
+async def test_an_embedder_s_tokens_count_with_their_roles(tmp_path: Path, owner: str) -> None:
+    (tmp_path / "dash").write_text(f"{TOKEN}\n")
+    flows = MountedSocketIO()
+    manager = managed(flows, token=owner, tokens=(f"dash:read:{tmp_path}/dash",))
+    async with served(hosted(manager, Mount("/", flows))) as url, visiting(url, "") as guest:
+        assert (await guest.hears("connected"))["role"] == "read"
+        refused = await guest.ask("create_container", {"image": "memory"})
+        assert refused["details"]["required_role"] == "admin"
+        assert (await guest.ask("list_containers", {}))["count"] == 0
+
+
+@pytest.mark.parametrize(
+    ("core", "told"),
+    [
+        ({"tokens": ("dash:read:/no/such/file",)}, "tokens: /no/such/file cannot be read"),
+        ({"tokens": ("dash:boss:/x", "y")}, "entry 1: the role .*; tokens: entry 2: must be"),
+        ({"token": "short", "host": "0.0.0.0"}, "token: .* shorter than 16 characters"),
+    ],
+)
+async def test_an_embedder_s_tokens_that_cannot_be_are_refused(
+    core: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        async with managed(MountedSocketIO(), **core):
+            raise AssertionError("it started")
+
+
 async def test_manager_without_a_token_is_refused_before_anybody_is_let_in() -> None:
     with pytest.raises(ConfigurationError, match="token: is empty"):
         async with managed(MountedSocketIO(), token=""):

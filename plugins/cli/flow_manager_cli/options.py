@@ -45,6 +45,21 @@ _SERVING = (
     click.option("--log-format", metavar="FORMAT", help="console or json."),
 )
 
+_REACHING = (
+    click.option("--url", metavar="URL", help="Where the service is; default: as serve has it."),
+    click.option("--token-file", metavar="FILE", help="Holds the token; default: as serve has it."),
+    click.option("--ca", metavar="FILE", help="Certificates to trust for https, in PEM."),
+    click.option(
+        "--timeout",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0, min_open=True, max=86400),
+        default=60.0,
+        help="How long to wait to be let in, and again for the answer (60).",
+    ),
+)
+#: Of serve's options those that say where the service is, and who gets in.
+_FINDING = (_CHOOSING[0], *(_SERVING[place] for place in (0, 1, 2, 4)))
+
 as_json: Callable[[F], F] = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
 
@@ -60,6 +75,13 @@ def serving(command: F) -> F:
     for option in reversed(_SERVING):
         command = option(command)
     return choosing(command)
+
+
+def reaching(command: F) -> F:
+    """Give a command what finds a running service and gets in."""
+    for option in reversed((*_REACHING, *_FINDING)):
+        command = option(command)
+    return command
 
 
 def given_settings(

@@ -28,12 +28,13 @@ def list_settings(
     if as_json:
         faults = [{"field": fault.field, "message": fault.message} for fault in found.faults]
         settings = [] if found.faults else [_row(row) for row in found.rows]
-        body = {"settings": settings, "faults": faults, "notes": list(found.notes)}
+        notes = [*found.notes, *found.cautions]
+        body = {"settings": settings, "faults": faults, "notes": notes}
         say(json.dumps(body, indent=2))
     elif not found.faults:
         for line in toml_lines(found.rows):
             say(line)
-        for note in found.notes:
+        for note in (*found.notes, *found.cautions):
             say(f"# Note: {_one_line(note)}")
     return CONFIGURATION_EXIT if found.faults else 0
 

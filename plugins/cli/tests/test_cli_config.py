@@ -146,6 +146,42 @@ def test_serve_refuses_with_the_same_lines(capsys: pytest.CaptureFixture[str]) -
     assert len(expected.splitlines()) == 3
 
 
+def test_tokens_that_cannot_be_are_told_all_at_once_by_config_and_serve(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "short").write_text(SECRET[:7])
+    (tmp_path / "same").write_text(SECRET)
+    entries = [
+        *("a:boss:/x", "b:read:relative", f"c:read:{tmp_path}/none", SECRET),
+        *(f"d:read:{tmp_path}/short", f"e:read:{tmp_path}/same", f"f:admin:{tmp_path}/same"),
+    ]
+    file = tmp_path / "fm.toml"
+    file.write_text(f'host = "0.0.0.0"\ntokens = {json.dumps(entries)}\n')
+    given = ["--config", str(file), "--state-dir", str(tmp_path / "state")]
+    assert main(["config", *given]) == 2
+    told = capsys.readouterr()
+    lines = told.err.splitlines()
+    assert len(lines) == 6
+    assert all(line.startswith("flow-manager: tokens: ") for line in lines)
+    assert SECRET[:7] not in told.out + told.err
+    assert main(["serve", *given]) == 2
+    assert capsys.readouterr().err == told.err
+
+
+def test_tokens_that_are_less_safe_than_they_could_be_are_noted(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "dash").write_text("short")
+    (tmp_path / "dash").chmod(0o444)
+    given = ["--set", f"tokens=dash:read:{tmp_path}/dash", "--state-dir", str(tmp_path)]
+    assert main(["config", "--json", *given]) == 0
+    told = " ".join(json.loads(capsys.readouterr().out)["notes"])
+    assert "can be guessed" in told
+    assert "can be read by others" in told
+    assert main(["config", *given]) == 0
+    assert capsys.readouterr().out.count("# Note: tokens: ") == 2
+
+
 def test_a_misspelt_variable_is_noted_in_both_forms(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

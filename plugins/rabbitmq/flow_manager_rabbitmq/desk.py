@@ -44,7 +44,7 @@ class Desk:
         self._settings = settings
         self._group = group
         self._log = log
-        self._session = gateway.session(Client(FRONTEND, client))
+        self._session = gateway.session(Client(FRONTEND, client, name=FRONTEND, role=settings.role))
         self._outcomes = Outcomes(2 * settings.prefetch)
         self._line: Line | None = None
         self._closing = False

@@ -8,6 +8,8 @@ from attrs import Attribute, field, frozen
 from attrs.validators import ge, le, max_len
 from yarl import URL
 
+from flow_manager_core.models import Role
+
 #: AMQP's own limit for the name of a queue or an exchange, in bytes; ours may hold an instance.
 _NAME = 255
 
@@ -31,6 +33,7 @@ class RabbitMQSettings:
         url: the broker, with user and password; RabbitMQ's own default is the user ``guest``, who
             is let in from the same machine alone. aiormq's query parameters (``cafile``,
             ``certfile``, ``keyfile``) serve for ``amqps``.
+        role: what those who may write to the queue of commands may ask for.
         commands_queue: left empty: ``flow-manager.<instance>.commands``.
         events_exchange: left empty: ``flow-manager.<instance>.events``.
         prefetch: commands that may be under way at once, 1 to 1000.
@@ -53,6 +56,7 @@ class RabbitMQSettings:
         validator=_address,
         metadata={"secret": True},
     )
+    role: Role = Role.ADMIN
     commands_queue: str = field(default="", validator=max_len(_NAME))
     events_exchange: str = field(default="", validator=max_len(_NAME))
     prefetch: int = field(default=64, validator=[ge(1), le(1000)])

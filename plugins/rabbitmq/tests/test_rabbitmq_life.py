@@ -14,6 +14,7 @@ import aio_pika
 import anyio
 import pytest
 
+from flow_manager_core.models import Role
 from plugins.rabbitmq.tests.amqp_client import amqp_client
 
 pytestmark = pytest.mark.anyio
@@ -33,6 +34,26 @@ async def test_a_whole_life_over_the_queue(rabbitmq: Any, managing: Any, instanc
         await client.until(lambda: len(client.bodies("status_changed")) == 3)
         moves = [body["new_state"] for body in client.bodies("status_changed")]
         assert moves == ["running", "stopped", "removing"]
+
+
+async def test_commands_go_no_further_than_the_role_of_the_settings(
+    rabbitmq: Any, managing: Any, instance: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "flow_manager")
+    async with (
+        managing(role=Role.OPERATE) as manager,
+        amqp_client(rabbitmq.url, instance) as client,
+    ):
+        event, refused = await client.request("create_container", CREATE)
+        assert (event, refused["details"]["required_role"]) == ("error", "admin")
+        assert (await client.request("list_containers", {}))[1]["count"] == 0
+        about = {"container_id": (await manager.execute("create_container", CREATE))["name"]}
+        assert (await client.request("start_container", about))[1]["status"] == "running"
+        event, refused = await client.request("delete_container", about)
+        assert (event, refused["details"]["required_role"]) == ("error", "admin")
+        assert (await client.request("get_container_status", about))[1]["state"] == "running"
+    lines = [r.getMessage() for r in caplog.records if "operation: start" in r.getMessage()]
+    assert ["by=rabbitmq" in line for line in lines] == [True]
 
 
 async def test_an_answer_carries_what_the_readme_says(

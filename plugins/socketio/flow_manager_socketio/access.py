@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import hmac
 from ipaddress import ip_address
 
 import anyio.to_thread
+from attrs import frozen
 
 from flow_manager_core.errors import ConfigurationError, InvalidRequest
-from flow_manager_core.models import Fault
+from flow_manager_core.keyring import Holder, Keyring
+from flow_manager_core.keys import read_keyring
+from flow_manager_core.models import Fault, Role
 from flow_manager_core.settings import Settings
 from flow_manager_core.structuring import describe
-from flow_manager_core.tokens import with_token
 
 _EVENTS_LIMIT = 100
+#: Who comes in where no token is asked for.
+ANYONE = Holder("anyone", Role.ADMIN)
 
 
 def is_loopback(host: str) -> bool:
@@ -29,41 +32,50 @@ def is_loopback(host: str) -> bool:
     return address.is_loopback or (mapped is not None and mapped.is_loopback)
 
 
-async def with_token_file(core: Settings) -> Settings:
-    """The settings with the token that `token_file` holds, where that is what was set.
-
-    ``serve`` has done so already; a host that carries the manager inside has not.
+async def open_keyring(core: Settings) -> Keyring:
+    """Read the tokens that are in force, in a thread.
 
     Raises:
-        ConfigurationError: the file cannot be used.
+        ConfigurationError: a token cannot be used.
     """
-    if core.token or not core.token_file:
-        return core
-    return await anyio.to_thread.run_sync(with_token, core)
+    return await anyio.to_thread.run_sync(read_keyring, core)
+
+
+@frozen
+class Admission:
+    """A client that is let in.
+
+    Args:
+        holder: whose token it presented.
+        events: the server events that it wants, ``None`` for all.
+    """
+
+    holder: Holder
+    events: frozenset[str] | None
 
 
 class Access:
     """Checks what a client presents.
 
+    Args:
+        keyring: the tokens; left out: read here, which waits for files.
+
     Raises:
         ConfigurationError: the settings would let anyone in from anywhere, or no one at all.
     """
 
-    def __init__(self, core: Settings) -> None:
+    def __init__(self, core: Settings, keyring: Keyring | None = None) -> None:
         if core.no_auth and not is_loopback(core.host):
             told = f"is accepted on a loopback address alone, not on {core.host or 'all addresses'}"
             raise ConfigurationError([Fault("no_auth", told)])
-        if not core.token and not core.no_auth:
-            told = "is empty: set it or token_file, or no_auth on a loopback address"
-            raise ConfigurationError([Fault("token", told)])
         self.open: bool = core.no_auth
-        self._token = core.token.encode()
+        self._keyring = read_keyring(core) if keyring is None else keyring
+        if not self._keyring and not core.no_auth:
+            told = "is empty: set it, token_file or tokens, or no_auth on a loopback address"
+            raise ConfigurationError([Fault("token", told)])
 
-    def admit(self, auth: object) -> frozenset[str] | None:
+    def admit(self, auth: object) -> Admission:
         """Check a client's ``auth`` object.
-
-        Returns:
-            The server events it wants, ``None`` for all.
 
         Raises:
             InvalidRequest: it is refused, with everything that is wrong.
@@ -71,23 +83,23 @@ class Access:
         found = {} if auth is None else auth
         if not isinstance(found, dict):
             raise _refusal(Fault("auth", f"must be an object, not {describe(auth)}"))
-        faults = [*self._token_faults(found), *_event_faults(found.get("events"))]
-        if faults:
+        holder = self._holder(found.get("token"))
+        faults = _event_faults(found.get("events"))
+        if isinstance(holder, Fault):
+            faults.insert(0, holder)
+        if faults or isinstance(holder, Fault):
             raise _refusal(*faults)
         events = found.get("events")
-        return None if events is None else frozenset(events)
+        return Admission(holder, None if events is None else frozenset(events))
 
-    def _token_faults(self, auth: dict[str, object]) -> list[Fault]:
+    def _holder(self, token: object) -> Holder | Fault:
         if self.open:
-            return []
-        token = auth.get("token")
+            return ANYONE
         if token is None:
-            return [Fault("auth.token", "is missing")]
+            return Fault("auth.token", "is missing")
         if not isinstance(token, str):
-            return [Fault("auth.token", f"must be a string, not {describe(token)}")]
-        if not hmac.compare_digest(token.encode(errors="replace"), self._token):
-            return [Fault("auth.token", "is wrong")]
-        return []
+            return Fault("auth.token", f"must be a string, not {describe(token)}")
+        return self._keyring.holder(token) or Fault("auth.token", "is wrong")
 
 
 def _event_faults(events: object) -> list[Fault]:
@@ -101,5 +113,5 @@ def _event_faults(events: object) -> list[Fault]:
 
 
 def _refusal(*faults: Fault) -> InvalidRequest:
-    hint = "Pass auth: {token} with the token that the service was started with"
+    hint = "Pass auth: {token} with a token of the service"
     return InvalidRequest(faults, operation="connect", hint=hint)

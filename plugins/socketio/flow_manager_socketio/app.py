@@ -12,6 +12,7 @@ import orjson
 
 from flow_manager_core.contracts import Gateway
 from flow_manager_core.errors import ConfigurationError, ShuttingDown
+from flow_manager_core.keyring import Keyring
 from flow_manager_core.log import Log, get_log
 from flow_manager_core.models import Fault
 from flow_manager_core.settings import Settings
@@ -43,9 +44,10 @@ class SocketIOApp:
 
     Args:
         gateway: the manager's side.
-        core: of it count ``host`` (what the host is bound to), ``token``, ``no_auth`` and
-            ``cors_origins``.
+        core: of it count ``host`` (what the host is bound to), ``cors_origins``, the tokens and
+            ``no_auth``.
         abort: drops a connection by the client's address; only the server can.
+        keyring: the tokens; left out: read here, which waits for files.
 
     Raises:
         ConfigurationError: a setting is wrong or not safe.
@@ -58,6 +60,7 @@ class SocketIOApp:
         settings: SocketIOSettings | None = None,
         log: Log | None = None,
         abort: Callable[[Address], None] | None = None,
+        keyring: Keyring | None = None,
     ) -> None:
         chosen = settings or SocketIOSettings()
         self._gateway = gateway
@@ -68,7 +71,7 @@ class SocketIOApp:
         self._request_tasks = OwnedTasks(self._log)
         self._engine_tasks = OwnedTasks(self._log)
         limits = RequestLimits(chosen.requests_in_flight)
-        self._requests = Requests(gateway, Access(core), limits, self._log)
+        self._requests = Requests(gateway, Access(core, keyring), limits, self._log)
         self._crowd = Crowd()
         self._server = self._make_server(chosen)
         self._doorkeeper = Doorkeeper(

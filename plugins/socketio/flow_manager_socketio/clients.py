@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import define
 
 from flow_manager_core.contracts import Session
+from flow_manager_socketio.access import Admission
 
 #: The room of clients that want every server event. Client ids have no spaces in them.
 ALL_EVENTS = "all events"
@@ -16,24 +17,25 @@ class ConnectedClient:
 
     Args:
         session: its line to the manager.
-        events: the server events it wants, ``None`` for all.
+        admission: as whom it was let in, and the server events it wants.
         in_flight: its requests that have no answer yet.
     """
 
     sid: str
     session: Session
-    events: frozenset[str] | None
+    admission: Admission
     in_flight: int = 0
 
     def wants(self, event: str) -> bool:
         """Whether it asked for a server event."""
-        return self.events is None or event in self.events
+        events = self.admission.events
+        return events is None or event in events
 
     def rooms(self) -> list[str]:
         """Where it must be to get its events."""
-        if self.events is None:
+        if self.admission.events is None:
             return [ALL_EVENTS]
-        return [room_of(event) for event in self.events]
+        return [room_of(event) for event in self.admission.events]
 
 
 def room_of(event: str) -> str:

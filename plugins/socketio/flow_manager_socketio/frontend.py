@@ -9,7 +9,7 @@ import anyio
 
 from flow_manager_core.contracts import Frontend, Gateway
 from flow_manager_core.providers import ProviderContext
-from flow_manager_socketio.access import with_token_file
+from flow_manager_socketio.access import open_keyring
 from flow_manager_socketio.app import SocketIOApp, require_asyncio
 from flow_manager_socketio.server import HttpServer, bind, url_of
 from flow_manager_socketio.settings import SocketIOSettings
@@ -33,8 +33,8 @@ async def serve(context: ProviderContext, gateway: Gateway) -> AsyncIterator[Fro
     require_asyncio()
     settings: SocketIOSettings = context.settings
     server = HttpServer(settings.max_message_bytes)
-    core = await with_token_file(context.core)
-    app = SocketIOApp(gateway, core, settings, context.log, server.abort)
+    keyring = await open_keyring(context.core)
+    app = SocketIOApp(gateway, context.core, settings, context.log, server.abort, keyring)
     sockets = await bind(context.core.host, context.core.port)
     addresses = [url_of(listener) for listener in sockets]
     # Clients are dismissed while the server still runs, so that they hear of it.

@@ -58,15 +58,17 @@ class MountedSocketIO(Frontend):
                 another manager is served here.
         """
         # Imported on use: listing plugins must not cost the import of a web server.
-        from flow_manager_socketio.access import with_token_file
+        from flow_manager_socketio.access import open_keyring
         from flow_manager_socketio.app import SocketIOApp, require_asyncio
 
         require_asyncio()
-        core = await with_token_file(context.core)
+        keyring = await open_keyring(context.core)
         if self._app is not None:
             told = "this MountedSocketIO serves another manager: each needs one of its own"
             raise ConfigurationError([Fault("frontends", told)])
-        self._app = SocketIOApp(gateway, core, context.settings, context.log)
+        self._app = SocketIOApp(
+            gateway, context.core, context.settings, context.log, keyring=keyring
+        )
         try:
             async with self._app.running():
                 yield self

@@ -80,20 +80,22 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
         if self._closing:
             self._refuse(ShuttingDown("The service is closing"))
         try:
-            events = self._access.admit(auth)
+            admission = self._access.admit(auth)
         except InvalidRequest as error:
             address = environ["asgi.scope"].get("client")
             self._log.warning("Client refused", client=sid, address=address, error=error.message)
             self._refuse(error)
-        session = self._gateway.session(Client(FRONTEND, sid))
-        self._clients[sid] = ConnectedClient(sid, session, events)
+        holder = admission.holder
+        session = self._gateway.session(Client(FRONTEND, sid, holder.name, holder.role))
+        self._clients[sid] = ConnectedClient(sid, session, admission)
 
     def _refuse(self, error: FlowManagerError) -> NoReturn:
         raise ClientRefused(error.message, self._gateway.error_body(error))
 
     def _disconnect(self, sid: str) -> None:
-        if self._clients.pop(sid, None) is not None:
-            self._log.info("Client disconnected", client=sid)
+        client = self._clients.pop(sid, None)
+        if client is not None:
+            self._log.info("Client disconnected", client=sid, by=client.admission.holder.name)
 
     async def welcome(self, sid: str) -> None:
         """Greet a client that has just come in, and let it have its events from now on."""
@@ -105,12 +107,13 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
             "message": "Connected to Flow Manager",
             "version": self._gateway.version,
             "backend": self._gateway.backend_name,
+            "role": str(client.admission.holder.role),
             "timestamp": now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         }
         await self.emit("connected", encode(greeting), to=sid)
         for event in news:
             await self.emit(event.name, encode(self._gateway.event_body(event)), to=sid)
-        self._log.info("Client connected", client=sid)
+        self._log.info("Client connected", client=sid, by=client.admission.holder.name)
 
     async def _request(
         self, client: ConnectedClient, name: object, arguments: list[object]

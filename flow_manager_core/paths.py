@@ -47,7 +47,8 @@ def host_path_fault(path: Path, settings: Settings) -> str | None:
         return f"cannot be used: {getattr(error, 'strerror', None) or error}"
     if not _below(real, allowed_roots(settings)):
         return "lies outside the folders that the setting volume_roots allows"
-    kept = [*FORBIDDEN, settings.socket_dir, settings.state_dir]
+    backups = [Path(settings.backup_dir)] if settings.backup_dir else []
+    kept = [*FORBIDDEN, settings.socket_dir, settings.state_dir, *backups]
     if _below(real, kept) or any(_contains(real, one) for one in kept):
         return "holds or belongs to what the host or the manager keeps for itself"
     return None

@@ -12,7 +12,7 @@ import pytest
 from attrs import frozen
 
 from flow_manager_core import FlowManager, FlowManagerError, PluginHost, Settings
-from flow_manager_core.contracts import ContainerBackend, PartSink
+from flow_manager_core.contracts import ContainerBackend, PartSink, PartSource, Snapshots
 from flow_manager_core.errors import ContainerNotFound, EngineError, InvalidRequest, SystemFault
 from flow_manager_core.events import BackupProgressed, Event, StatusChanged
 from flow_manager_core.models import Part
@@ -32,7 +32,7 @@ PATIENCE = 10.0
 
 
 class Held(MemoryBackend):
-    """A backend whose saves wait until they may go on."""
+    """A backend whose transfers wait until they may go on."""
 
     def __init__(self, engine: MemoryEngine) -> None:
         super().__init__(engine, "default")
@@ -43,6 +43,11 @@ class Held(MemoryBackend):
         self.reached.set()
         await self.go.wait()
         await super().save(container_id, part, sink)
+
+    async def fill(self, container_id: str, part: Part, source: PartSource) -> None:
+        self.reached.set()
+        await self.go.wait()
+        await super().fill(container_id, part, source)
 
 
 def provider_of(backend: Any) -> BackendProvider:
@@ -387,6 +392,41 @@ async def test_a_manager_that_closes_leaves_no_half_backup_and_no_halted_flow(
     assert house.files() == []
 
 
+async def test_a_manager_that_closes_leaves_no_half_restored_container(
+    engine: MemoryEngine, tmp_path: Path
+) -> None:
+    async with housed(engine, tmp_path) as house:
+        first = await house.flow()
+        await house.ask("backup_container", container_id=first, path="one.tar")
+        await house.ask("delete_container", container_id=first)
+    held = Held(engine)
+    async with anyio.create_task_group() as group:
+        async with housed(engine, tmp_path, held, shutdown_timeout=0.05) as house:
+
+            async def restore() -> None:
+                error = await house.refused("restore_container", path="one.tar")
+                assert "shut" in error.message
+
+            group.start_soon(restore)
+            await held.reached.wait()
+            assert len(engine.boxes["default"]) == 1
+    assert engine.boxes["default"] == {}
+
+
+async def test_the_folder_for_backups_is_no_volume(engine: MemoryEngine, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    settings = {"backup_dir": str(kept), "volume_roots": (tmp_path,)}
+    async with housed(engine, tmp_path / "state", **settings) as house:
+        error = await house.refused(
+            "create_container", image="memory", volumes={str(kept): "/data"}
+        )
+        assert error.error_type == "validation_error"
+        first = await house.flow()
+        told = await house.ask("backup_container", container_id=first, path="one.tar")
+        assert told["path"] == str(kept / "one.tar")
+
+
 async def test_a_later_life_lets_a_flow_go_on_that_a_backup_had_halted(
     engine: MemoryEngine, tmp_path: Path
 ) -> None:
@@ -446,6 +486,7 @@ async def test_a_missing_container_is_named(house: House) -> None:
 
 async def test_a_backend_without_the_ability_says_so(engine: MemoryEngine, tmp_path: Path) -> None:
     plain = _without_snapshots(engine)
+    assert not isinstance(plain, Snapshots)
     async with housed(engine, tmp_path, plain) as house:
         first = await house.flow()
         for request, payload in (

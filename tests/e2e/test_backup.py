@@ -27,7 +27,8 @@ CHANGES = ["ENV GREETING='hello there'", "VOLUME /cache", "WORKDIR /work", 'CMD 
 #: and its code.
 ROOTS = ("/srv/state", "/data", "/cache", "/work")
 PATIENCE = 30.0
-BIG = 200 * 1024 * 1024
+#: Bytes, which with its image make a container of 200 MB.
+BIG = 140 * 1024 * 1024
 GROW = f"""
 with open("/big", "wb") as file:
     for _ in range({BIG >> 20}):

@@ -37,7 +37,8 @@ class DockerSnapshots(Snapshots):
         found = await self._inspect(container_id)
         limit = self._settings.pids_limit
         return await self._calls.quick(
-            lambda c: snapshots.describe(c, found, attachment, limit), _about(container_id)
+            lambda c: snapshots.describe(c, found, attachment, limit),
+            Subject(container_id=container_id, image=found["Config"]["Image"]),
         )
 
     async def freeze(self, container_id: str) -> None:

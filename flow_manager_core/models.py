@@ -413,8 +413,10 @@ class Role(StrEnum):
 
     def covers(self, needed: Role) -> bool:
         """Whether this role may do what the other one is needed for."""
-        ranks = tuple(Role)
-        return ranks.index(self) >= ranks.index(needed)
+        return self is needed or _RANKS.index(self) > _RANKS.index(needed)
+
+
+_RANKS = tuple(Role)
 
 
 @frozen

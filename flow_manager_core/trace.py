@@ -20,24 +20,17 @@ def tracing(request_id: str | None, by: str | None = None) -> Iterator[None]:
         by: who asked, as `current_asker` tells it; ``None`` for the host application itself.
     """
     asker = _asker.set(by)
+    token = None if request_id is None else _request_id.set(request_id)
     try:
-        with _tracing_request(request_id):
+        if token is None:
             yield
-    finally:
-        _asker.reset(asker)
-
-
-@contextmanager
-def _tracing_request(request_id: str | None) -> Iterator[None]:
-    if request_id is None:
-        yield
-        return
-    token = _request_id.set(request_id)
-    try:
+            return
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             yield
     finally:
-        _request_id.reset(token)
+        if token is not None:
+            _request_id.reset(token)
+        _asker.reset(asker)
 
 
 @contextmanager

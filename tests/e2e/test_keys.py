@@ -105,7 +105,7 @@ async def test_a_token_does_what_its_role_covers_and_no_more(
 
 async def test_no_refusal_says_whose_token_was_nearly_right(service: Service) -> None:
     told = []
-    for token in ("x", TOKENS["ci"][:-1], TOKENS["dash"] + "x", "ci", "", "x" * 900_000):
+    for token in ("x", TOKENS["ci"][:-1], TOKENS["dash"] + "x", "ci", "", "x" * 5000):
         client = socketio.AsyncClient(reconnection=False)
         refused: list[Any] = []
         client.on("connect_error", refused.append)

@@ -37,6 +37,7 @@ class Call:
         self._hear = hear
         self._refused: Any = None
         self._errors: list[Any] = []
+        self._socket: Any = None
         self.ended = anyio.Event()
         io.on("*", self._take)
         io.on("connect_error", self._take_refusal)
@@ -49,6 +50,7 @@ class Call:
 
     def _take_refusal(self, told: Any = None) -> None:
         self._refused = told
+        self._note_socket()
 
     def _take_end(self, *_reason: Any) -> None:
         self.ended.set()
@@ -77,6 +79,11 @@ class Call:
             raise NotReached(f"no answer within {timeout:g} seconds") from None
         except NotConnected as error:
             raise NotReached(self._reason(error)) from None
+        self._note_socket()
+
+    def _note_socket(self) -> None:
+        websocket = self._io.eio.ws  # none where no connection has come about
+        self._socket = websocket and websocket.get_extra_info("socket")
 
     def _reason(self, error: BaseException) -> str:
         if isinstance(self._refused, dict) and "message" in self._refused:
@@ -120,9 +127,12 @@ class Call:
         """Say farewell, and leave nothing open."""
         with anyio.move_on_after(FAREWELL, shield=True):
             await self._io.disconnect()
-        session = self._io.eio.http
-        if session is not None:
-            await session.close()
+            session = self._io.eio.http
+            if session is not None:
+                await session.close()
+            # TLS has a farewell of its own, which nothing else waits for.
+            while self._socket is not None and self._socket.fileno() != -1:  # noqa: ASYNC110
+                await anyio.sleep(0.005)
 
 
 async def first_of(*events: anyio.Event) -> None:

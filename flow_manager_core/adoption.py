@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 from attrs import evolve
 
 from flow_manager_core.channel import Channel
 from flow_manager_core.contracts import Transport
-from flow_manager_core.desired import Desired, Job
+from flow_manager_core.desired import MAKING, Desired
 from flow_manager_core.errors import FlowManagerError
 from flow_manager_core.fairness import Fairness
 from flow_manager_core.ledger import Ledger, monotonic_ends
@@ -88,11 +88,19 @@ class Adopter:
     Args:
         grace: seconds of answering in which an engine may still finish a create whose outcome is
             not known.
+        discard: takes away what a restore laid under a container, by the container's key.
     """
 
     def __init__(
-        self, registry: Registry, channels: Channels, ledger: Ledger, news: News, grace: float
+        self,
+        registry: Registry,
+        channels: Channels,
+        ledger: Ledger,
+        news: News,
+        grace: float,
+        discard: Callable[[str], Awaitable[None]],
     ) -> None:
+        self._discard = discard
         self._registry = registry
         self._news = news
         self._channels = channels
@@ -148,6 +156,8 @@ class Adopter:
         """Let go of a container that is gone: its channel, its socket, its record."""
         await self._channels.close(record, remove=True)
         self._registry.drop(record)
+        if record.terms.restored:
+            await self._discard(record.desired.key)
         await self._ledger.forget(record.desired.key)
 
     async def sweep(self, listed: set[str]) -> None:
@@ -162,7 +172,7 @@ class Adopter:
 
     def _may_come(self, desired: Desired) -> bool:
         """Whether the engine may still make it."""
-        if desired.job is not Job.CREATE or desired.container_id:
+        if desired.job not in MAKING or desired.container_id:
             return False
         since = self._absent_since.setdefault(desired.key, anyio.current_time())
         return anyio.current_time() - since < self._grace
@@ -177,6 +187,7 @@ class Adopter:
             except FlowManagerError as error:
                 self._log.warning("A socket is left", name=desired.name, error=error.message)
         self._absent_since.pop(desired.key, None)
+        await self._discard(desired.key)
         await self._ledger.forget(desired.key)
         self._log.info(
             "Container operation: forget",

@@ -10,6 +10,7 @@ from anyio.abc import TaskGroup
 from flow_manager_core.desired import Job, Need, Wish, need
 from flow_manager_core.errors import ContainerNotFound, EngineUnavailable, FlowManagerError
 from flow_manager_core.log import get_log
+from flow_manager_core.operations.backup import end_backup
 from flow_manager_core.operations.create import finish_create
 from flow_manager_core.operations.running import finish_delete, stop_run
 from flow_manager_core.operations.update import undo_update
@@ -36,6 +37,8 @@ class Converger:
             Need.FINISH_STOP: self._finish_stop,
             Need.FINISH_DELETE: self._finish_delete,
             Need.UNDO_UPDATE: self._undo_update,
+            Need.END_BACKUP: self._end_backup,
+            Need.UNDO_RESTORE: self._finish_delete,
             Need.START: self._recover,
             Need.RECOVER: self._recover,
         }
@@ -125,6 +128,9 @@ class Converger:
 
     async def _undo_update(self, record: ContainerRecord) -> None:
         await undo_update(self._services, record)
+
+    async def _end_backup(self, record: ContainerRecord) -> None:
+        await end_backup(self._services, record)
 
     async def _recover(self, record: ContainerRecord) -> None:
         """Leave it to recovery; a run that never was, or that we ended, spends no attempt."""

@@ -26,6 +26,16 @@ class Job(StrEnum):
     NONE = ""
     CREATE = "create"
     UPDATE = "update"
+    BACKUP = "backup"
+    #: A restore lays what its container will stand on; the container was not asked for yet.
+    GROUND = "ground"
+    RESTORE = "restore"
+
+
+#: Jobs whose container was asked for, and is not yet what it is to be.
+MAKING = frozenset({Job.CREATE, Job.RESTORE})
+#: Jobs that neither begin nor end a run.
+WATCHING = frozenset({Job.NONE, Job.BACKUP})
 
 
 @frozen(kw_only=True)
@@ -40,6 +50,8 @@ class Desired:
         wish: ``UP`` lasts until somebody stops it, or a run ends that recovery leaves ended.
         code_path: where a create takes the code from.
         start: whether a create is to start it.
+        archive: the backup that is being written.
+        frozen: whether its program was halted for that.
         asked_run: the run that the manager asked to end.
         ended_run: the latest run whose end was told.
         ended_asked: whether that one was asked to end, by whomever.
@@ -56,6 +68,8 @@ class Desired:
     job: Job = Job.NONE
     code_path: str | None = None
     start: bool = False
+    archive: str | None = None
+    frozen: bool = False
     asked_run: datetime | None = None
     ended_run: datetime | None = None
     ended_asked: bool = False
@@ -92,11 +106,19 @@ class Need(StrEnum):
     FINISH_STOP = "stop"
     FINISH_DELETE = "delete"
     UNDO_UPDATE = "undo an update that was interrupted"
+    END_BACKUP = "end a backup that was interrupted"
+    UNDO_RESTORE = "undo a restore that was interrupted"
     START = "start"
     RECOVER = "restart"
 
 
-_UNFINISHED = {Job.CREATE: Need.FINISH_CREATE, Job.UPDATE: Need.UNDO_UPDATE}
+_UNFINISHED = {
+    Job.CREATE: Need.FINISH_CREATE,
+    Job.UPDATE: Need.UNDO_UPDATE,
+    Job.BACKUP: Need.END_BACKUP,
+    Job.GROUND: Need.UNDO_RESTORE,
+    Job.RESTORE: Need.UNDO_RESTORE,
+}
 
 
 def need(desired: Desired, seen: Container) -> Need:

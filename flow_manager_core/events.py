@@ -173,6 +173,25 @@ class ImagePullProgressed(Event):
 
 
 @frozen(kw_only=True)
+class BackupProgressed(Event):
+    """How far a backup, a restore or a check of one has come.
+
+    Args:
+        container_id: empty until a restore has made its container.
+        phase: ``save``, ``verify`` or ``restore``, and after a colon the part.
+        current: bytes of the phase.
+        total: bytes, where they are known before.
+    """
+
+    name: ClassVar[str] = "backup_progress"
+    path: str
+    phase: str
+    current: int
+    total: int | None = None
+    request_id: str | None = None
+
+
+@frozen(kw_only=True)
 class ErrorReported(Event):
     """A failure that no request asked about, such as a bad frame; `error` is the error object."""
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, NewType
 
 import attrs
 
-from flow_manager_core.models import Fault, Mount, PortMapping, ResourceUsage
+from flow_manager_core.models import Fault, Mount, PartKind, PortMapping, ResourceUsage
 from flow_manager_core.structuring import (
     Faulty,
     describe,
@@ -51,6 +51,9 @@ MessageCommand = NewType("MessageCommand", str)
 JsonValue = NewType("JsonValue", object)
 UrlPath = NewType("UrlPath", str)
 ThresholdChanges = NewType("ThresholdChanges", dict[str, float | None])
+BackupPath = NewType("BackupPath", str)
+PathMap = NewType("PathMap", dict[str, str])
+PartKinds = NewType("PartKinds", tuple[PartKind, ...])
 
 #: What can have a threshold: every number that is measured.
 MEASURES = tuple(a.name for a in attrs.fields(ResourceUsage) if a.name != "timestamp")
@@ -282,6 +285,28 @@ def json_value(value: object) -> object:
     return value
 
 
+def path_map(value: object) -> dict[str, str]:
+    """Absolute paths to absolute paths."""
+
+    def check(key: str, item: object) -> str:
+        absolute_path(key)
+        return absolute_path(item)
+
+    return {absolute_path(key): item for key, item in mapping(value, check, most=100).items()}
+
+
+def part_kinds(value: object) -> tuple[PartKind, ...]:
+    """A list of kinds of parts."""
+    known = [str(kind) for kind in PartKind]
+
+    def check(item: object) -> PartKind:
+        if item not in known:
+            raise Faulty(f"must be one of {', '.join(known)}")
+        return PartKind(text(item))
+
+    return sequence(value, check, most=len(known))
+
+
 #: Every field type of this module with its check.
 CHECKS: Mapping[Any, Callable[[object], Any]] = {
     ContainerRef: lambda v: text(v, least=1, most=128),
@@ -310,4 +335,7 @@ CHECKS: Mapping[Any, Callable[[object], Any]] = {
     JsonValue: json_value,
     ThresholdChanges: threshold_changes,
     UrlPath: url_path,
+    BackupPath: lambda v: printable(v, most=4096),
+    PathMap: path_map,
+    PartKinds: part_kinds,
 }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import datetime
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
 from attrs import frozen
 
 from flow_manager_core.adoption import Adopter, Channels
+from flow_manager_core.backups.shelf import BackupShelf
 from flow_manager_core.bus import EventBus
 from flow_manager_core.choice import Chosen
 from flow_manager_core.contracts import ContainerBackend, Transport
@@ -28,6 +31,7 @@ from flow_manager_core.log_following import LogFollower
 from flow_manager_core.metrics import Metrics
 from flow_manager_core.monitoring.monitor import Monitor
 from flow_manager_core.operations.running import start_run
+from flow_manager_core.operations.transfers import discard_ground
 from flow_manager_core.preferences import Preferences
 from flow_manager_core.records import open_records
 from flow_manager_core.recovery import Recoverer
@@ -128,7 +132,9 @@ def _connect(
         await healer.heal(record, run)
 
     channels = Channels(ground.transport, reporter, settings, channel_ended)
-    adopter = Adopter(registry, channels, ground.ledger, reporter.news, LATE)
+    adopter = Adopter(
+        registry, channels, ground.ledger, reporter.news, LATE, _discard_of(ground.backend)
+    )
     supervisor = Supervisor(
         ground.backend,
         registry,
@@ -160,11 +166,17 @@ def _connect(
         health=_health_keeper(ground, supervisor, reporter, gate, heal),
         log_follower=LogFollower(ground.backend, gate, ground.group),
         workplace=ground.workplace,
+        shelf=BackupShelf(settings),
+        discard=_discard_of(ground.backend),
         settle=settle,
     )
     registry.on_admitted.append(services.health.take_in)
     converger, healer = Converger(services, ground.group), Healer(services)
     return services, EngineWatch(ground.backend, gate, supervisor, metrics, settings)
+
+
+def _discard_of(backend: ContainerBackend) -> Callable[[str], Awaitable[None]]:
+    return partial(discard_ground, backend)
 
 
 def _health_keeper(

@@ -469,3 +469,42 @@ class Answer:
     def ok(self) -> bool:
         """Whether the request was carried out."""
         return self.event != "error"
+
+
+class PartKind(StrEnum):
+    """What a part of a backup holds."""
+
+    FILESYSTEM = "filesystem"
+    VOLUME = "volume"
+    CODE = "code"
+
+
+@frozen
+class Part:
+    """One part of what a container has, as a backup keeps it.
+
+    Args:
+        name: unique within the container: small letters, digits and dashes.
+        target: where a volume is mounted in the container.
+    """
+
+    name: str
+    kind: PartKind
+    target: str = ""
+
+
+@frozen(kw_only=True)
+class Snapshot:
+    """What a container is and has, in the words in which it can be made again.
+
+    Args:
+        spec: what its create asked for, as far as the engine keeps that; the rest is in its labels.
+        parts: in the order in which they are written back.
+        notes: what the backend must know besides, as JSON.
+        left_out: what cannot be kept, each with the reason.
+    """
+
+    spec: ContainerSpec
+    parts: tuple[Part, ...] = ()
+    notes: Mapping[str, Any] = field(factory=dict)
+    left_out: tuple[str, ...] = ()

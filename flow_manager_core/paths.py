@@ -105,6 +105,8 @@ def _kept_by(settings: Settings) -> Iterator[Kept]:
         yield Kept(path, "which the host keeps for itself")
     yield Kept(settings.socket_dir, "the folder of all flows' sockets")
     yield Kept(settings.state_dir, "the manager's own state")
+    if settings.backup_dir:
+        yield Kept(Path(settings.backup_dir), "the folder for backups, which hold secrets")
     if settings.token_file:
         yield Kept(Path(settings.token_file), "the manager's token")
     for path in settings.kept_paths:

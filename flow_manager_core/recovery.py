@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 from attrs import define, field
 
 from flow_manager_core.contracts import RecoveryPolicy
-from flow_manager_core.desired import Job, Wish
+from flow_manager_core.desired import WATCHING, Wish
 from flow_manager_core.errors import (
     ContainerNotFound,
     EngineUnavailable,
@@ -94,7 +94,7 @@ class Recoverer:
         await self._ledger.note_at_least_here(
             record, wish=wish, ended_run=ended.run, ended_asked=ended.cause.asked
         )
-        if wanted and record.desired.job is Job.NONE:
+        if wanted and record.desired.job in WATCHING:
             self.resume(record, free=ended.cause is Cause.OUTAGE)
 
     def resume(self, record: ContainerRecord, *, free: bool = False) -> None:
@@ -137,7 +137,7 @@ class Recoverer:
     def _final(self, record: ContainerRecord, ended: RunEnded) -> bool:
         """Whether nobody is about to start it again after this end."""
         judged = ended.cause is not Cause.ASKED and ended.container is not None
-        return judged and record.desired.job is Job.NONE
+        return judged and record.desired.job in WATCHING
 
     def _wanted(self, record: ContainerRecord, ended: RunEnded) -> bool:
         """Whether a run's end asks for another run."""

@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from flow_manager_core.fields import (
     AbsolutePath,
+    BackupPath,
     Command,
     ContainerName,
     ContainerRef,
@@ -24,6 +25,8 @@ from flow_manager_core.fields import (
     MemoryBytes,
     MessageCommand,
     NetworkName,
+    PartKinds,
+    PathMap,
     PortNumber,
     Ports,
     PositiveCount,
@@ -398,3 +401,41 @@ class GetHealthStatusHistory(ContainerRequest):
 
     operation: ClassVar[str] = "get_health_status_history"
     limit: PositiveCount = PositiveCount(100)
+
+
+@frozen(kw_only=True)
+class BackupContainer(ContainerRequest):
+    """Write what a container is and has into a new archive in the folder for backups.
+
+    `exclude` leaves kinds of parts out; `pause` halts the program while its files are read.
+    """
+
+    operation: ClassVar[str] = "backup_container"
+    path: BackupPath
+    exclude: PartKinds = PartKinds(())
+    pause: bool = True
+    overwrite: bool = False
+
+
+@frozen(kw_only=True)
+class RestoreContainer(Request):
+    """Make a container of an archive: a new one, under the old name unless `name` is given.
+
+    `volumes` maps host folders of the archive to others of this host; `overwrite` lets the content
+    of a volume be written over what is there.
+    """
+
+    operation: ClassVar[str] = "restore_container"
+    path: BackupPath
+    name: ContainerName | None = None
+    start: bool = False
+    overwrite: bool = False
+    volumes: PathMap = field(factory=lambda: PathMap({}))
+
+
+@frozen(kw_only=True)
+class VerifyBackup(Request):
+    """Read an archive from end to end, and say what is in it."""
+
+    operation: ClassVar[str] = "verify_backup"
+    path: BackupPath

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from attrs import frozen
 
 from flow_manager_core.adoption import Channels
+from flow_manager_core.backups.shelf import BackupShelf
 from flow_manager_core.contracts import ContainerBackend, Transport
 from flow_manager_core.gate import Gate
 from flow_manager_core.health_checks.keeper import HealthKeeper
@@ -28,6 +29,7 @@ class Services:
     """What an operation may use.
 
     Args:
+        discard: takes away what a restore laid under a container, by the container's key.
         settle: finishes or undoes what an earlier operation left of a container.
     """
 
@@ -48,4 +50,6 @@ class Services:
     health: HealthKeeper
     log_follower: LogFollower
     workplace: Workplace
+    shelf: BackupShelf
+    discard: Callable[[str], Awaitable[None]]
     settle: Callable[[ContainerRecord], Awaitable[None]]

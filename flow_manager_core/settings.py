@@ -96,6 +96,9 @@ class Settings:
         monitoring: whether containers' use of resources is sampled, as long as no client chooses.
         monitoring_interval: between two samples.
         monitoring_history: samples of a container that are kept.
+        backup_dir: the folder below which backups stand; empty: ``backups`` in `state_dir`.
+        backup_limit: bytes of one backup.
+        backup_stall_timeout: how long nothing may move in the transfer of a backup's data.
         on_exit: ``leave`` running flows alone when the manager closes, or ``stop`` them; the next
             start brings those back.
     """
@@ -138,4 +141,7 @@ class Settings:
     monitoring: bool = True
     monitoring_interval: float = 10.0
     monitoring_history: int = 360
+    backup_dir: str = ""
+    backup_limit: int = 64 * 1024**3
+    backup_stall_timeout: float = 120.0
     on_exit: OnExit = OnExit.LEAVE

@@ -23,6 +23,7 @@ POSITIVE = (
     "reconnect_timeout",
     "shutdown_timeout",
     "monitoring_interval",
+    "backup_stall_timeout",
 )
 #: Samples of one container; some 300 bytes each.
 LONGEST_HISTORY = 100_000
@@ -30,7 +31,7 @@ LONGEST_HISTORY = 100_000
 
 def settings_faults(settings: Settings) -> list[Fault]:
     """Name every setting that cannot be."""
-    faults = _duration_faults(settings)
+    faults = [*_duration_faults(settings), *_backup_faults(settings)]
     if not INSTANCE.fullmatch(settings.instance):
         faults.append(Fault("instance", "must hold 1 to 63 letters, digits, _ . -"))
     if not 0 <= settings.port <= 65535:
@@ -58,6 +59,15 @@ def _access_faults(settings: Settings) -> list[Fault]:
     for name, other in (("tls_key", "tls_certificate"), ("tls_certificate", "tls_key")):
         if getattr(settings, other) and not getattr(settings, name):
             faults.append(Fault(name, f"is missing: {other} is set, and one needs the other"))
+    return faults
+
+
+def _backup_faults(settings: Settings) -> list[Fault]:
+    faults = []
+    if settings.backup_dir and not Path(settings.backup_dir).is_absolute():
+        faults.append(Fault("backup_dir", "must be an absolute path"))
+    if settings.backup_limit < 1:
+        faults.append(Fault("backup_limit", "must be at least 1 byte"))
     return faults
 
 

@@ -35,6 +35,7 @@ class Terms:
     Args:
         fingerprint: of the create's payload, to tell a repeat from another request.
         birth: names this very create; empty for a container of an earlier version.
+        restored: whether it was made of a backup.
     """
 
     restart: RestartPolicy = RestartPolicy()
@@ -44,6 +45,7 @@ class Terms:
     request_id: str | None = None
     fingerprint: str = ""
     birth: str = ""
+    restored: bool = False
 
 
 def terms_of(spec: ContainerSpec, request_id: str | None, payload: object) -> Terms:
@@ -101,6 +103,7 @@ def _terms(body: Mapping[str, Any]) -> Terms:
         request_id=None if body.get("request_id") is None else str(body["request_id"]),
         fingerprint=str(body.get("fingerprint", "")),
         birth=str(body.get("birth", "")),
+        restored=bool(body.get("restored")),
     )
 
 

@@ -106,7 +106,7 @@ class HealthKeeper:
                 await record.changed()
             return
         while not await _waited(record, over, course.check.interval):
-            if record.state is ContainerState.RUNNING:
+            if _goes(record):
                 await self._check(record, course, run)
 
     async def _check(self, record: ContainerRecord, course: Course, run: datetime | None) -> None:
@@ -119,6 +119,8 @@ class HealthKeeper:
             return
         if _run_of(record) != run or record.gone:
             return  # it answered for a run that is over
+        if not _goes(record):
+            return  # who was halted meanwhile could not answer
         self._note(record, course, verdict, anyio.current_time() - began)
         if course.health is Health.UNHEALTHY:
             await self._heal(record, run)
@@ -162,6 +164,11 @@ class HealthKeeper:
 def _run_of(record: ContainerRecord) -> datetime | None:
     """The run that is under way, by its start; ``None`` when there is none."""
     return record.container.started_at if record.container and record.state.alive else None
+
+
+def _goes(record: ContainerRecord) -> bool:
+    """Whether its program can answer: it runs, and no backup halts it."""
+    return record.state is ContainerState.RUNNING and not record.desired.frozen
 
 
 def _uptime(record: ContainerRecord) -> float:

@@ -7,14 +7,11 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
-import anyio
-
 from flow_manager_core.answers import created_body
 from flow_manager_core.contracts import ImagePuller
 from flow_manager_core.desired import Job, Wish
 from flow_manager_core.errors import EngineError, FlowManagerError, InvalidRequest, SystemFault
 from flow_manager_core.events import ImagePullProgressed
-from flow_manager_core.log import get_log
 from flow_manager_core.models import (
     Container,
     ContainerSpec,
@@ -26,17 +23,13 @@ from flow_manager_core.models import (
 from flow_manager_core.operations.create_checks import check_made, check_targets, checked_spec
 from flow_manager_core.operations.placing import put_code
 from flow_manager_core.operations.running import never_sent, start_run, unknown
+from flow_manager_core.operations.undoing import close_channel, give_up, remove_made, strike
 from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.requests import CreateContainer
 from flow_manager_core.services import Services
 from flow_manager_core.terms import fingerprint, labels_for, read_terms, terms_of
 from flow_manager_core.trace import current_request
 from flow_manager_core.turns import Turn
-
-#: Seconds for each step of undoing a create that failed.
-UNDO = 3.0
-
-_log = get_log("operations")
 
 
 def claim(services: Services, request: CreateContainer, payload: object) -> ContainerRecord:
@@ -70,11 +63,12 @@ async def create_container(
         await _make(services, record, request)
         tell_created(services, record)
     if request.start and record.made().started_at is None:
-        await _start(services, record)
+        await start_made(services, record)
     return created_body(record)
 
 
-async def _start(services: Services, record: ContainerRecord) -> None:
+async def start_made(services: Services, record: ContainerRecord) -> None:
+    """Start what was just made; a failure of that leaves it as it is, ``created``."""
     try:
         await start_run(services, record)
     except FlowManagerError as error:
@@ -92,15 +86,11 @@ async def _make(services: Services, record: ContainerRecord, request: CreateCont
         await services.ledger.note(
             record, job=Job.CREATE, code_path=spec.code_path, start=request.start
         )
-        undo.push_async_callback(_strike, services, record)
+        undo.push_async_callback(strike, services, record)
         await services.channels.open(record)
-        undo.push_async_callback(_close, services, record)
+        undo.push_async_callback(close_channel, services, record)
         await _fetch_image(services, spec)
-        undo.push_async_callback(_give_up, services, record)
-        plan = _plan(services, record, spec)
-        container = await _create(services, record, plan)
-        undo.push_async_callback(_remove, services, container)
-        check_made(services, plan, container)
+        container = await make_in_engine(services, record, spec, undo)
         await put_code(services, record, container.id, spec.code_path)
         services.registry.admit(record, container)
         await made(services, record)
@@ -133,20 +123,6 @@ def tell_created(services: Services, record: ContainerRecord) -> None:
     )
 
 
-async def _strike(services: Services, record: ContainerRecord) -> None:
-    """Nothing was made, unless the create was given up."""
-    if record.desired.key not in services.ledger.strays:
-        with anyio.CancelScope(shield=True):
-            await services.ledger.strike(record)
-
-
-async def _give_up(services: Services, record: ContainerRecord) -> None:
-    """What was made, or may yet be, is to be removed."""
-    if record.desired.job is Job.CREATE:
-        with anyio.CancelScope(shield=True):
-            await services.ledger.give_up(record)
-
-
 async def _fetch_image(services: Services, spec: ContainerSpec) -> None:
     if spec.pull is PullPolicy.NEVER or not isinstance(services.backend, ImagePuller):
         return
@@ -167,6 +143,26 @@ async def _fetch_image(services: Services, spec: ContainerSpec) -> None:
         )
 
     await services.backend.pull(spec.image, report)
+
+
+async def make_in_engine(
+    services: Services, record: ContainerRecord, spec: ContainerSpec, undo: AsyncExitStack
+) -> Container:
+    """Have the engine make a container whose channel is open, just as it was asked to.
+
+    Args:
+        undo: gets what takes it away again.
+
+    Raises:
+        InvalidRequest: a volume lies where the channel is.
+        EngineError: the engine refuses, or has made something else.
+    """
+    undo.push_async_callback(give_up, services, record)
+    plan = _plan(services, record, spec)
+    container = await _create(services, record, plan)
+    undo.push_async_callback(remove_made, services, container)
+    check_made(services, plan, container)
+    return container
 
 
 def _plan(services: Services, record: ContainerRecord, spec: ContainerSpec) -> CreatePlan:
@@ -217,21 +213,3 @@ async def _find(services: Services, record: ContainerRecord) -> Container | None
             await services.ledger.forget(birth)
             raise EngineError(f"The name {record.name} was in use", retryable=True)
     return None
-
-
-async def _close(services: Services, record: ContainerRecord) -> None:
-    with anyio.move_on_after(UNDO, shield=True):
-        await services.channels.close(record, remove=True)
-
-
-async def _remove(services: Services, container: Container) -> None:
-    """What cannot be removed now is adopted, by its label, when the engine is next compared."""
-    with anyio.move_on_after(UNDO, shield=True):
-        try:
-            await services.backend.remove(container.id)
-        except FlowManagerError as error:
-            _log.warning(
-                "A failed create left its container",
-                container_id=container.short_id,
-                error=error.message,
-            )

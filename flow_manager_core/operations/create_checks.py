@@ -21,8 +21,14 @@ from flow_manager_core.paths import checked_volumes, code_path_faults
 from flow_manager_core.services import Services
 
 
-async def checked_spec(services: Services, spec: ContainerSpec) -> ContainerSpec:
+async def checked_spec(
+    services: Services, spec: ContainerSpec, *, code_is_here: bool = True
+) -> ContainerSpec:
     """Return a spec with the volumes' real sources.
+
+    Args:
+        code_is_here: whether `code_path` is a folder of this host's; else it says that there is
+            code.
 
     Raises:
         InvalidRequest: with all that cannot be.
@@ -37,7 +43,7 @@ async def checked_spec(services: Services, spec: ContainerSpec) -> ContainerSpec
         rules = await host_rules(services)
         spec, told = await to_thread.run_sync(checked_volumes, spec, rules)
         faults += told
-        if spec.code_path is not None:
+        if spec.code_path is not None and code_is_here:
             faults += await to_thread.run_sync(code_path_faults, Path(spec.code_path), rules)
     if faults:
         raise InvalidRequest(sorted(set(faults), key=lambda fault: fault.field))

@@ -171,5 +171,7 @@ async def finish_delete(services: Services, record: ContainerRecord) -> None:
         raise
     await services.channels.close(record, remove=True)
     services.registry.drop(record)
+    if record.terms.restored:
+        await services.discard(record.desired.key)
     await services.ledger.forget(record.desired.key)
     services.reporter.note(record, "container_deleted", f"Container {record.name} deleted")

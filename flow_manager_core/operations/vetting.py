@@ -40,6 +40,17 @@ async def host_rules(services: Services) -> HostRules:
     return await to_thread.run_sync(HostRules.of, services.settings, kept)
 
 
+async def check_sources(services: Services, volumes: Sequence[Mount]) -> None:
+    """See where the sources of volumes lead just before the engine looks them up anew.
+
+    Raises:
+        VolumeRefused: to where they may not; nothing was done.
+    """
+    rules = await host_rules(services)
+    if refused := await to_thread.run_sync(refused_sources, volumes, rules):
+        raise VolumeRefused(f"Volumes that may not be: {'; '.join(refused)}")
+
+
 async def start_vetted(services: Services, record: ContainerRecord) -> None:
     """Start a run, and end it at once if it sees what it may not. Costs nothing without volumes.
 
@@ -48,13 +59,11 @@ async def start_vetted(services: Services, record: ContainerRecord) -> None:
         EngineError: the start failed.
     """
     container = record.made()
-    volumes = _volumes(services, record)
+    volumes = volumes_of(services, record)
     if not volumes:
         await services.backend.start(container.id)
         return
-    rules = await host_rules(services)
-    if refused := await to_thread.run_sync(refused_sources, volumes, rules):
-        raise VolumeRefused(f"Volumes that may not be: {'; '.join(refused)}")
+    await check_sources(services, volumes)
     record.unvetted = True
     await services.backend.start(container.id)
     await vet_run(services, record)
@@ -72,7 +81,7 @@ async def vet_run(services: Services, record: ContainerRecord) -> None:
     try:
         rules = await host_rules(services)
         found = await services.backend.mounted(record.id)
-        wrong = _wrong(_volumes(services, record), found or (), rules)
+        wrong = _wrong(volumes_of(services, record), found or (), rules)
         if wrong:
             await _end(services, record)
     except EngineUnavailable as error:
@@ -83,7 +92,7 @@ async def vet_run(services: Services, record: ContainerRecord) -> None:
         raise VolumeRefused(f"The run saw what it may not, and was ended: {'; '.join(wrong)}")
 
 
-def _volumes(services: Services, record: ContainerRecord) -> Sequence[Mount]:
+def volumes_of(services: Services, record: ContainerRecord) -> Sequence[Mount]:
     """What a client asked for, without what the channel needs."""
     if record.endpoint is None or not record.made().mounts:
         return record.made().mounts

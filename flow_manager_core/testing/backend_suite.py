@@ -25,6 +25,7 @@ from flow_manager_core.testing.backend_cases.life import LifeCases
 from flow_manager_core.testing.backend_cases.memory import MemoryCases
 from flow_manager_core.testing.backend_cases.output import OutputCases
 from flow_manager_core.testing.backend_cases.reaching import ReachingCases
+from flow_manager_core.testing.backend_cases.snapshots import SnapshotCases
 from flow_manager_core.testing.backend_cases.watching import WatchCases
 
 
@@ -38,5 +39,6 @@ class BackendSuite(
     AbilityCases,
     ReachingCases,
     FollowingCases,
+    SnapshotCases,
 ):
     """Every case of the contract; see the module's text for how to subclass."""

@@ -68,6 +68,7 @@ from flow_manager_core.providers import BackendProvider, ProviderContext
 from flow_manager_core.testing.memory_container import Box, MemoryFlow, Program
 from flow_manager_core.testing.memory_engine import AWAY, MemoryEngine
 from flow_manager_core.testing.memory_programs import SCRIPTED
+from flow_manager_core.testing.memory_snapshots import MemorySnapshots
 
 __all__ = [
     "SCRIPTED",
@@ -107,6 +108,7 @@ LOOK = 0.01
 
 
 class MemoryBackend(
+    MemorySnapshots,
     ContainerBackend,
     EventMemory,
     CodeStore,

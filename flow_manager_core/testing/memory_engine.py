@@ -127,11 +127,11 @@ class MemoryEngine:
     async def _end_flows(self) -> None:
         for box in [box for boxes in self.boxes.values() for box in boxes.values()]:
             if (run := box.run) is not None:
-                self._tell(box, EngineEventKind.SIGNALLED, SIGTERM)
+                self.tell(box, EngineEventKind.SIGNALLED, SIGTERM)
                 box.killed_by = SIGTERM
                 run.scope.cancel()
                 await run.ended.wait()
-                self._tell(box, EngineEventKind.STOPPED)
+                self.tell(box, EngineEventKind.STOPPED)
 
     def fan(self, instance: str) -> EventFan:
         """The events of one instance's containers."""
@@ -185,7 +185,7 @@ class MemoryEngine:
             exit_code=None,
             error="",
         )
-        self._tell(box, EngineEventKind.STARTED)
+        self.tell(box, EngineEventKind.STARTED)
         self._tasks.start_soon(self._live, box, box.run, awaitable)
 
     async def stop(self, box: Box, timeout: float) -> None:
@@ -198,13 +198,13 @@ class MemoryEngine:
         if not run.ended.is_set():
             self.kill(box, SIGKILL)
             await run.ended.wait()
-        self._tell(box, EngineEventKind.STOPPED)
+        self.tell(box, EngineEventKind.STOPPED)
 
     def kill(self, box: Box, signal: int) -> None:
         """Send a signal to the program, as anybody may from outside."""
         if box.run is None:
             return
-        self._tell(box, EngineEventKind.SIGNALLED, signal)
+        self.tell(box, EngineEventKind.SIGNALLED, signal)
         if signal == SIGTERM and box.run.flow.terminate():
             return
         box.killed_by = signal
@@ -217,7 +217,7 @@ class MemoryEngine:
             await run.ended.wait()
         if self.boxes[box.instance].pop(box.seen.id, None) is not None:
             self._names.discard(box.seen.name)
-            self._tell(box, EngineEventKind.REMOVED)
+            self.tell(box, EngineEventKind.REMOVED)
 
     async def _live(self, box: Box, run: Run, awaitable: Awaitable[int | None]) -> None:
         code = 128 + SIGKILL
@@ -234,7 +234,7 @@ class MemoryEngine:
                 finished_at=self._tick(),
                 exit_code=code,
             )
-            self._tell(box, EngineEventKind.DIED)
+            self.tell(box, EngineEventKind.DIED)
             run.ended.set()
 
     def _flow(self, box: Box) -> MemoryFlow:
@@ -256,7 +256,8 @@ class MemoryEngine:
         self._time = max(now(), self._time + timedelta(microseconds=1))
         return self._time
 
-    def _tell(self, box: Box, kind: EngineEventKind, signal: int | None = None) -> None:
+    def tell(self, box: Box, kind: EngineEventKind, signal: int | None = None) -> None:
+        """Publish an event of a container."""
         at = self._tick().timestamp()
         event = EngineEvent(kind=kind, container_id=box.seen.id, at=at, signal=signal)
         self.fan(box.instance).publish(event)

@@ -8,6 +8,7 @@
 ``print JSON``              prints lines, from a list of pairs of stream and line
 ``tell KEY...``             prints environment variables, ``None`` for one not set
 ``remember``                prints ``new`` on its first run and ``kept`` on its later ones
+``count``                   counts its runs in a file, and prints the number
 ``show FILE``               prints a file of the code folder
 ==========================  =====================================================================
 
@@ -62,6 +63,12 @@ async def remember(flow: MemoryFlow) -> None:
     flow.files["mark"] = b""
 
 
+async def count(flow: MemoryFlow) -> None:
+    number = int(flow.files.get("runs", b"0")) + 1
+    flow.files["runs"] = str(number).encode()
+    flow.print(str(number))
+
+
 async def show(flow: MemoryFlow, file: str) -> None:
     flow.print(flow.code[file].decode())
 
@@ -74,6 +81,7 @@ PROGRAMS: dict[str, Callable[..., Awaitable[int | None]]] = {
     "print": say,
     "tell": tell,
     "remember": remember,
+    "count": count,
     "show": show,
 }
 

@@ -65,6 +65,9 @@ class TestMemoryBackend(BackendSuite):
     def runs(self, name: str, *, stop_code: int = 0) -> CreatePlan:
         return self.plan(name, "run", str(stop_code))
 
+    def counts(self, name: str) -> CreatePlan:
+        return self.plan(name, "count")
+
     def stubborn(self, name: str) -> CreatePlan:
         return self.plan(name, "stubborn")
 

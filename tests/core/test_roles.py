@@ -33,6 +33,9 @@ NEEDED = {
     "create_container": Role.ADMIN,
     "update_container": Role.ADMIN,
     "delete_container": Role.ADMIN,
+    "backup_container": Role.ADMIN,
+    "restore_container": Role.ADMIN,
+    "verify_backup": Role.OPERATE,
 }
 MATRIX = [(name, role) for name in OPERATIONS for role in Role]
 #: Who needs more than one container and its name.
@@ -40,6 +43,9 @@ MORE: dict[str, dict[str, Any]] = {
     "create_container": {"image": "memory"},
     "update_container": {"code_path": "."},
     "send_message": {"message": {"command": "hello"}},
+    "backup_container": {"path": "flow.tar"},
+    "restore_container": {"path": "flow.tar", "name": "restored"},
+    "verify_backup": {"path": "flow.tar"},
 }
 
 
@@ -51,15 +57,15 @@ class House:
         self.engine = engine
         self._code = code
 
-    async def ask(self, name: str, role: Role, **payload: Any) -> Answer:
-        return await self.manager.session(Client("test", "1", "ci", role)).answer(name, payload)
+    async def ask(self, request: str, role: Role, /, **payload: Any) -> Answer:
+        return await self.manager.session(Client("test", "1", "ci", role)).answer(request, payload)
 
     def payload(self, name: str, container: str = "flow") -> dict[str, Any]:
         """A request of this kind that is well formed."""
         more = dict(MORE.get(name, {}))
         if "code_path" in more:
             more["code_path"] = str(self._code)
-        if name in ("create_container", "list_containers"):
+        if name in ("create_container", "list_containers", "restore_container", "verify_backup"):
             return more
         return {"container_id": container, **more}
 
@@ -73,7 +79,11 @@ class House:
 async def house(folder: Path) -> AsyncIterator[House]:
     (folder / "main").write_text("code")
     settings = Settings(
-        records=RecordsKind.MEMORY, volume_roots=(folder,), recovery="none", proof_of_life=0.05
+        records=RecordsKind.MEMORY,
+        volume_roots=(folder,),
+        backup_dir=str(folder.with_name(f"{folder.name}-backups")),
+        recovery="none",
+        proof_of_life=0.05,
     )
     async with MemoryEngine(SCRIPTED).opened() as engine:
         manager = FlowManager(

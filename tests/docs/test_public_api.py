@@ -82,7 +82,17 @@ def test_a_plugin_says_what_can_be_set_and_in_which_section(name: str) -> None:
         assert not settings or f"`[{provider.name}]`" in page.read_text()
 
 
-COMMANDS = ("serve", "plugins", "config", "doctor", "demo", "request", "events")
+COMMANDS = [
+    "serve",
+    "plugins",
+    "config",
+    "doctor",
+    "demo",
+    "request",
+    "events",
+    "backup",
+    "restore",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

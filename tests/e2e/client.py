@@ -22,6 +22,9 @@ RESPONSES = {
     "get_container_status": "container_status",
     "list_containers": "container_list",
     "get_container_logs": "container_logs",
+    "backup_container": "container_backed_up",
+    "restore_container": "container_restored",
+    "verify_backup": "backup_verified",
 }
 
 
@@ -59,7 +62,7 @@ class Client:
         expected = "error" if answer.get("error") else RESPONSES[name]
         told = await self.event(expected, since=before, same=answer)
         assert told == answer
-        if name == "create_container" and not answer.get("error"):
+        if name in ("create_container", "restore_container") and not answer.get("error"):
             self._made.append(answer["container_id"])
         return answer
 

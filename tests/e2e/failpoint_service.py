@@ -28,7 +28,10 @@ from flow_manager_docker import plugin as docker_plugin
 from flow_manager_process import plugin as process_plugin
 from flow_manager_unix_socket import plugin as unix_socket_plugin
 
-BACKEND = ("create", "start", "stop", "remove", "write_code", "read_code", "pull")
+BACKEND = (
+    *("create", "start", "stop", "remove", "write_code", "read_code", "pull"),
+    *("freeze", "thaw", "save", "ground", "fill", "discard"),
+)
 RECORDS = ("save", "forget")
 
 Method = Callable[..., Awaitable[Any]]

@@ -55,6 +55,13 @@ else:
     open(mark, "x").close()
     print("new")
 """
+COUNTS = """
+import os
+number = int(open("runs").read()) + 1 if os.path.exists("runs") else 1
+with open("runs", "w") as file:
+    file.write(str(number))
+print(number)
+"""
 SHOWS = "import sys; print(open(sys.argv[1]).read())"
 
 
@@ -180,6 +187,10 @@ class BackendPrograms:
         """
         mark = f"{self.core.instance}-{name}"
         return self.script(name, REMEMBERS, mark, **self.coded())
+
+    def counts(self, name: str) -> CreatePlan:
+        """A program that counts its runs in a file where it works, and prints the number."""
+        return self.script(name, COUNTS)
 
     def shows(self, name: str, file: str) -> CreatePlan:
         """A program that prints a file of its code folder."""

@@ -8,11 +8,19 @@ from typing import Any
 
 import click
 
+from flow_manager_cli.archiving import folders_of, run_transfer
 from flow_manager_cli.asking import run_events, run_request
 from flow_manager_cli.demo import run_demo
 from flow_manager_cli.doctor import consult, list_checks
 from flow_manager_cli.listing import list_plugins
-from flow_manager_cli.options import as_json, choosing, given_settings, reaching, serving
+from flow_manager_cli.options import (
+    Assignment,
+    as_json,
+    choosing,
+    given_settings,
+    reaching,
+    serving,
+)
 from flow_manager_cli.reaching import find_place
 from flow_manager_cli.settings_listing import list_settings
 from flow_manager_core import __version__, service
@@ -120,6 +128,89 @@ def events(only: str | None, timeout: float, **options: Any) -> int:
     """
     wanted = None if only is None else [name for name in only.split(",") if name]
     return run_events(find_place(options, os.environ), wanted, timeout, click.echo, complain)
+
+
+@cli.command()
+@click.argument("container", required=False)
+@click.argument("path", required=False)
+@click.option("--verify", metavar="PATH", help="Check an archive instead of making one.")
+@click.option(
+    "--exclude",
+    multiple=True,
+    type=click.Choice(["filesystem", "volume", "code"]),
+    help="Leave a kind of parts out.",
+)
+@click.option("--no-pause", is_flag=True, help="Do not halt the program meanwhile.")
+@click.option("--overwrite", is_flag=True, help="Replace an archive of this name.")
+@reaching
+def backup(
+    *,
+    container: str | None,
+    path: str | None,
+    verify: str | None,
+    exclude: tuple[str, ...],
+    no_pause: bool,
+    overwrite: bool,
+    timeout: float,
+    **options: Any,
+) -> int:
+    """Write what CONTAINER is and has into the archive PATH, or check one.
+
+    PATH is on the service's host, in its folder for backups (setting backup_dir). The archive holds
+    the container's environment, and so its secrets. Exit codes are those of request.
+    """
+    if (verify is None) != (container is not None and path is not None):
+        raise click.UsageError("Give CONTAINER and PATH, or --verify PATH.")
+    place = find_place(options, os.environ)
+    if verify is not None:
+        asked: dict[str, Any] = {"path": verify}
+        return run_transfer(place, "verify_backup", asked, timeout, click.echo, complain)
+    asked = {
+        "container_id": container,
+        "path": path,
+        "exclude": list(exclude),
+        "pause": not no_pause,
+        "overwrite": overwrite,
+    }
+    return run_transfer(place, "backup_container", asked, timeout, click.echo, complain)
+
+
+@cli.command()
+@click.argument("path")
+@click.option("--name", metavar="NAME", help="Instead of the old one.")
+@click.option("--start", is_flag=True, help="Start the container.")
+@click.option("--overwrite", is_flag=True, help="Write over what the volumes hold.")
+@click.option(
+    "--volume",
+    "volumes",
+    multiple=True,
+    type=Assignment(),
+    help="OLD=NEW: a host folder of the archive, and the one of this host.",
+)
+@reaching
+def restore(
+    *,
+    path: str,
+    name: str | None,
+    start: bool,
+    overwrite: bool,
+    volumes: tuple[tuple[str, str], ...],
+    timeout: float,
+    **options: Any,
+) -> int:
+    """Make a container of the archive PATH, once all of it was checked.
+
+    PATH is on the service's host, in its folder for backups. Exit codes are those of request.
+    """
+    asked = {
+        "path": path,
+        "name": name,
+        "start": start,
+        "overwrite": overwrite,
+        "volumes": folders_of(volumes),
+    }
+    place = find_place(options, os.environ)
+    return run_transfer(place, "restore_container", asked, timeout, click.echo, complain)
 
 
 def complain(line: str) -> None:

@@ -68,6 +68,7 @@ from flow_manager_docker.pulling import Pull
 from flow_manager_docker.pulse import Pulse
 from flow_manager_docker.recalling import recall
 from flow_manager_docker.settings import DockerSettings
+from flow_manager_docker.snapshot_calls import DockerSnapshots
 from flow_manager_docker.usage import Meter, Run
 
 T = TypeVar("T")
@@ -77,6 +78,7 @@ SECRET_LENGTH = 4
 
 
 class DockerBackend(
+    DockerSnapshots,
     ContainerBackend,
     EventMemory,
     ImagePuller,

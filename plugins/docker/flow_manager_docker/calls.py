@@ -169,6 +169,10 @@ class EngineCalls:
         """The transfer of a code folder."""
         return await self._slow.call(work, subject, seconds=self._settings.archive_timeout)
 
+    async def stream(self, work: Callable[[EngineClient], T], subject: Subject) -> T:
+        """A transfer of any length; the manager ends it when nothing moves."""
+        return await self._slow.call(work, subject, seconds=math.inf)
+
     def close(self) -> None:
         """Close all idle connections."""
         for lane in (self._quick, self._starts, self._slow, self._commands):

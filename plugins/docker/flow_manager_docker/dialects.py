@@ -26,18 +26,30 @@ class Dialect:
             together in the wrong order.
         commas: whether a mount's paths may hold one: Podman writes mounts as texts, and reads what
             follows a comma as options, another source among them.
+        variables: what it puts into every container's environment by itself.
     """
 
     name: str
     daemon: bool
     tails: bool
     commas: bool
+    variables: tuple[str, ...] = ()
 
 
 DOCKER = Dialect("docker", daemon=True, tails=True, commas=True)
 
 #: Each container has a keeper of its own (conmon); the service that answers may come and go.
-PODMAN = Dialect("podman", daemon=False, tails=False, commas=False)
+PODMAN = Dialect(
+    "podman",
+    daemon=False,
+    tails=False,
+    commas=False,
+    variables=(
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "TERM=xterm",
+        "container=podman",
+    ),
+)
 
 #: Podman's own API answers beside Docker's, and each answer names its version.
 PODMAN_HEADER = "Libpod-Api-Version"

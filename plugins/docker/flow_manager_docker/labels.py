@@ -8,6 +8,10 @@ INSTANCE = "flow-manager.instance"
 #: Where a container's code is; the only label that this backend adds.
 CODE_DIR = "flow-manager.code-dir"
 
+#: Of an image that a restore has made: the image that the container was first made of.
+ORIGIN = "flow-manager.origin"
+PREFIX = "flow-manager."
+
 
 def instance_filter(instance: str) -> list[str]:
     """The ``label`` filter of events: of several labels, Podman takes any and not all."""

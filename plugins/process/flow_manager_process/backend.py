@@ -51,6 +51,7 @@ from flow_manager_process.images import base_environment, resolve
 from flow_manager_process.output import read_output
 from flow_manager_process.output_tail import OutputTail
 from flow_manager_process.records import ContainerRecord
+from flow_manager_process.snapshots import ProcessSnapshots
 from flow_manager_process.store import Store, remove_tree
 from flow_manager_process.supervision import Supervision
 from flow_manager_process.usage import measure
@@ -75,7 +76,13 @@ def engine_info() -> EngineInfo:
 
 
 class ProcessBackend(
-    ContainerBackend, CodeStore, ResourceMeter, Addressable, CommandRunner, LogStreamer
+    ProcessSnapshots,
+    ContainerBackend,
+    CodeStore,
+    ResourceMeter,
+    Addressable,
+    CommandRunner,
+    LogStreamer,
 ):
     """Runs flows as processes of this machine and user, without walls between them.
 
@@ -85,6 +92,7 @@ class ProcessBackend(
     isolated = False
 
     def __init__(self, context: ProviderContext, store: Store, supervision: Supervision) -> None:
+        super().__init__()
         self._log = context.log
         self._store = store
         self._runs = supervision
@@ -248,6 +256,9 @@ class ProcessBackend(
         if entry.live is None:
             raise EngineError("The container does not run", container_id=container_id[:12])
         return entry
+
+    def _entry(self, container_id: str) -> Entry:
+        return self._entries.get(container_id)
 
     def _folder(self, entry: Entry) -> Path:
         return self._store.folder(entry.record.id)

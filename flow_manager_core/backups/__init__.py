@@ -1,0 +1,1 @@
+"""Backups of containers: how an archive is laid out, written, checked, and where it stands."""

@@ -12,9 +12,11 @@ import anyio
 import pytest
 
 from flow_manager_core import FlowManager, PluginHost, Settings
+from flow_manager_core.contracts import Outlet
 from flow_manager_core.errors import EngineError
+from flow_manager_core.events import ContainerLogged, Event
 from flow_manager_core.log_following import OF_ONE, Passed, after
-from flow_manager_core.models import LogLine
+from flow_manager_core.models import Client, LogLine
 from flow_manager_core.requests import LogCursor
 from flow_manager_core.settings import RecordsKind
 from flow_manager_core.testing.memory_backend import (
@@ -245,3 +247,41 @@ def test_a_cursor_counts_the_lines_of_one_moment() -> None:
     passed = Passed(cursor)
     left = [one.line for one in [*lines, line("d", 1), line("e", 1)] if not passed.passes(one)]
     assert left == ["e"]
+
+
+class Kept(Outlet):
+    """The way to one client, of a frontend that keeps what is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Event] = []
+
+    async def __call__(self, event: Event) -> None:
+        self.told.append(event)
+
+
+async def test_what_a_client_follows_goes_by_its_own_outlet_alone() -> None:
+    speaker, mine, other = Speaker(), Kept(), Kept()
+    async with MemoryEngine({"speaker": speaker.program}).opened() as engine:
+        manager = FlowManager(
+            Settings(records=RecordsKind.MEMORY),
+            host=PluginHost(installed=False),
+            backend=memory_provider(engine),
+            transport=memory_transport_provider(MemoryNetwork()),
+        )
+        async with manager:
+            session = manager.session(Client("test", "1"), mine)
+            manager.session(Client("test", "2"), other)
+            made = {"image": "speaker", "name": "one", "start": True}
+            assert (await session.answer("create_container", made)).ok
+            asked = {"container_id": "one", "follow": True}
+            assert (await session.answer("get_container_logs", asked)).ok
+            with anyio.fail_after(10):
+                while speaker.flow is None:
+                    await anyio.sleep(0.005)
+                speaker.say("for whom it is")
+                while not mine.told:
+                    await anyio.sleep(0.005)
+            (told,) = mine.told
+            assert isinstance(told, ContainerLogged)
+            assert [line.line for line in told.lines] == ["for whom it is"]
+            assert other.told == []

@@ -10,7 +10,16 @@ from typing import Any, ClassVar
 import anyio
 import pytest
 
-from flow_manager_core.contracts import ContainerBackend
+from flow_manager_core.contracts import (
+    Addressable,
+    CodeStore,
+    CommandRunner,
+    ContainerBackend,
+    EventMemory,
+    LogStreamer,
+    ResourceMeter,
+    Snapshots,
+)
 from flow_manager_core.errors import EngineError, EngineUnavailable
 from flow_manager_core.events import now
 from flow_manager_core.log import get_log
@@ -37,6 +46,23 @@ from flow_manager_core.testing.memory_backend import (
 )
 
 pytestmark = pytest.mark.anyio
+
+
+#: The suite skips the cases of an ability that is not there.
+ABILITIES = (
+    Addressable,
+    CodeStore,
+    CommandRunner,
+    EventMemory,
+    LogStreamer,
+    ResourceMeter,
+    Snapshots,
+)
+
+
+@pytest.mark.parametrize("ability", ABILITIES)
+def test_it_has_every_ability_that_the_suite_can_hold_it_to(ability: type) -> None:
+    assert issubclass(MemoryBackend, ability)
 
 
 class TestMemoryBackend(BackendSuite):

@@ -103,7 +103,9 @@ class Manifest:
         Raises:
             InvalidRequest: no create may ask for that.
         """
-        own = _object(self.container.get("volumes", {}))
+        own = self.container.get("volumes", {})
+        if not isinstance(own, dict):
+            raise InvalidRequest([Fault("container.volumes", "must be an object")])
         if strange := [path for path in volumes if path not in own]:
             raise InvalidRequest(
                 [Fault(f"volumes.{path}", "is no volume of the backup") for path in strange]

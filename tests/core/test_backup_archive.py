@@ -215,6 +215,15 @@ def test_a_manifest_may_ask_for_nothing_that_a_client_may_not(tmp_path: Path) ->
     }
 
 
+@pytest.mark.parametrize("volumes", [["/etc"], None, "/etc:/data", 7])
+def test_a_manifest_whose_volumes_are_no_object_is_named(tmp_path: Path, volumes: Any) -> None:
+    asked = {"image": "memory", "name": "flow", "volumes": volumes}
+    archive = verify(write(tmp_path / "a.tar", {"filesystem": STATE}, changes={"container": asked}))
+    with pytest.raises(InvalidRequest) as caught:
+        Manifest.read(archive).request(None, {"/old": "/new"})
+    assert [fault.field for fault in caught.value.faults] == ["container.volumes"]
+
+
 def test_a_volume_may_be_taken_to_another_folder_and_no_other_volume_named(
     tmp_path: Path,
 ) -> None:

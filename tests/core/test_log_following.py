@@ -283,5 +283,5 @@ async def test_what_a_client_follows_goes_by_its_own_outlet_alone() -> None:
                     await anyio.sleep(0.005)
             (told,) = mine.told
             assert isinstance(told, ContainerLogged)
-            assert [line.line for line in told.lines] == ["for whom it is"]
+            assert [line["line"] for line in told.lines] == ["for whom it is"]
             assert other.told == []

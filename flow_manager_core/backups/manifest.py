@@ -81,7 +81,7 @@ class Manifest:
                 backend=_text(body["backend"]),
                 made=datetime.fromisoformat(_text(body["made"])),
                 container_id=_text(body["container_id"]),
-                container=_object(body["container"]),
+                container=_container(body["container"]),
                 has_code=body["has_code"] is True,
                 parts=tuple(_part(entry, archive) for entry in body["parts"]),
                 notes=_object(body["notes"]),
@@ -179,6 +179,14 @@ def _part(entry: Mapping[str, Any], archive: Archive) -> Part:
     if (entry["size"], entry["sha256"]) != (member.size, member.sha256):
         raise ValueError(f"the part {part.name} is not the one that was written")
     return part
+
+
+def _container(value: object) -> dict[str, Any]:
+    """What is to be shown of it is there; the rest is judged when it is to be made."""
+    found = _object(value)
+    _text(found["name"])
+    _text(found["image"])
+    return found
 
 
 def _text(value: object) -> str:

@@ -215,6 +215,17 @@ def test_a_manifest_may_ask_for_nothing_that_a_client_may_not(tmp_path: Path) ->
     }
 
 
+@pytest.mark.parametrize(
+    "container", [{"image": "memory"}, {"name": "flow"}, {"name": 7, "image": "memory"}, [], None]
+)
+def test_a_manifest_that_does_not_say_of_which_container_is_refused(
+    tmp_path: Path, container: Any
+) -> None:
+    path = write(tmp_path / "a.tar", {"filesystem": STATE}, changes={"container": container})
+    with pytest.raises(InvalidRequest, match="its manifest cannot be read"):
+        Manifest.read(verify(path))
+
+
 @pytest.mark.parametrize("volumes", [["/etc"], None, "/etc:/data", 7])
 def test_a_manifest_whose_volumes_are_no_object_is_named(tmp_path: Path, volumes: Any) -> None:
     asked = {"image": "memory", "name": "flow", "volumes": volumes}

@@ -20,8 +20,11 @@ CORRECT = ConfigurationError.default_hint
 def settings(study: Study, _scene: Scene) -> Sequence[Finding]:
     """What ``serve`` would be refused for, and what it would note."""
     found = study.configuration
-    faults = sorted({(fault.field, fault.message) for fault in found.setting_faults})
-    errors = [error(f"{name}: {told}", CORRECT, details={"field": name}) for name, told in faults]
+    # Of that file the check of the token tells.
+    kept = str(token_path(found.settings))
+    told = {(fault.field, fault.message) for fault in found.setting_faults}
+    faults = sorted((name, message) for name, message in told if not message.startswith(kept))
+    errors = [error(f"{name}: {why}", CORRECT, details={"field": name}) for name, why in faults]
     remedy = "Correct the name, or take it away"
     notes = [warning(f"Something that is set is not used: {note}", remedy) for note in found.notes]
     return [*errors, *notes] or [fine(f"all {len(found.rows)} settings can be")]

@@ -52,6 +52,7 @@ class Executor:
             FlowManagerError: with the operation and its parameters among the details.
         """
         request_id = request_id_of(payload)
+        self._services.channels.somebody_asks()
         with tracing(request_id, client.name or client.frontend or None):
             try:
                 operation = operation_named(name)

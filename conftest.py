@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.support.distributions",
     "tests.support.engine",
     "tests.support.podman",
+    "tests.support.plain_reports",
     "tests.support.workers",
     "tests.support.units",
     "tests.support.rabbitmq",

@@ -46,6 +46,10 @@ class Channels:
         self._fairness = Fairness(reporter.keep_up)
         self._log = get_log("channel")
 
+    def somebody_asks(self) -> None:
+        """A client has a request: channels that talk without pause give way to it."""
+        self._fairness.somebody_talks()
+
     async def open(self, record: ContainerRecord, *, seen_before: bool = False) -> None:
         """Listen for the record's program.
 

@@ -48,6 +48,7 @@ class Executor:
             FlowManagerError: with the operation and its parameters among the details.
         """
         request_id, client = request_id_of(payload), turns.caller.client
+        self._services.channels.somebody_asks()
         counted = self._services.metrics.operation(name if name in OPERATIONS else UNKNOWN)
         with counted, tracing(request_id, client.name or client.frontend or None):
             try:

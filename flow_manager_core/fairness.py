@@ -8,8 +8,9 @@ All channels are read on one event loop. The rule has three parts:
 2. Before it goes on, what it has said is taken by those who listen (`keep_up`), so that no
    neighbour's message stands in line behind thousands of its messages.
 3. While somebody else talks (somebody has, within `RECENT` seconds: a client, or a flow whose
-   channel is not busy), there are `REST` seconds between two slices. With nobody else there,
-   there are none: one flow alone gets all that the loop can do.
+   channel is not busy), the loop rests after a slice for as long as that has taken, with all that
+   listeners made of it: busy channels get half of the loop. With nobody else there, there is no
+   rest: one flow alone gets all that the loop can do.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ import anyio.lowlevel
 #: Seconds that a channel may keep the loop: some thirty small messages. A client's question and its
 #: answer cross the loop six or seven times, so they lose a few slices at most.
 SLICE = 0.0005
-#: Seconds between two slices while others talk; asyncio's timers cannot do less.
-REST = 0.001
+#: Seconds between two slices while others talk, at least and at most; asyncio's timers cannot do
+#: less.
+REST, LONGEST_REST = 0.001, 0.005
 #: Seconds for which one who has talked counts as talking.
 RECENT = 0.2
 #: Of each second of silence, what makes good for talking before.
@@ -42,6 +44,7 @@ class Fairness:
         self._keep_up = keep_up or anyio.lowlevel.checkpoint
         self._turn = anyio.Lock(fast_acquire=True)
         self._talked_at = -RECENT
+        self._went_on_at = 0.0
 
     def somebody_talks(self) -> None:
         """Note that there is somebody to give way to."""
@@ -51,10 +54,12 @@ class Fairness:
         """Wait until it is a busy channel's turn to have another slice."""
         async with self._turn:
             await self._keep_up()
-            if monotonic() - self._talked_at < RECENT:
-                await anyio.sleep(REST)
+            now = monotonic()
+            if now - self._talked_at < RECENT:
+                await anyio.sleep(min(max(REST, now - self._went_on_at), LONGEST_REST))
             else:
                 await anyio.lowlevel.checkpoint()
+            self._went_on_at = monotonic()
 
 
 class Share:

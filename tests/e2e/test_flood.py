@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 import pytest
 
 from benchmarks.flood import BODIES, bench, p99
@@ -9,7 +11,7 @@ from benchmarks.flood import BODIES, bench, p99
 pytestmark = [pytest.mark.anyio, pytest.mark.alone]
 
 FLOODS = ((1, "valid frames"), (4, "valid frames"), (4, "malformed frames"))
-#: How much longer the neighbour's p99 may be than its quiet one, measured just before.
+#: How much longer the neighbour's p99 and median may be than its quiet ones, measured just before.
 BOUND = 3.0
 #: A round counts if nothing else disturbed it: the best of so many has to hold the bound.
 ROUNDS = 6
@@ -32,6 +34,10 @@ async def test_a_flood_of_frames_leaves_a_neighbours_p99_under_three_times_its_q
             while len(ratios) < ROUNDS and min(ratios, default=BOUND) >= BOUND:
                 quiet = await made.quiet(HALF)
                 flooded = await made.flooded(HALF, count, BODIES[what])
-                ratios.append(p99(flooded.asked) / p99(quiet.asked))
-            print(f"{count} x {what}: p99 ratio", *(f"{ratio:.2f}" for ratio in ratios))
+                pairs = [(of(flooded.asked), of(quiet.asked)) for of in (p99, median)]
+                print(
+                    f"{count} x {what}: p99 %.1f ms to %.1f, median %.1f to %.1f" % sum(pairs, ())
+                )
+                # On a crowded machine the quiet p99 may be as bad as any; the median is not.
+                ratios.append(max(loud / still for loud, still in pairs))
             assert min(ratios) < BOUND

@@ -16,6 +16,7 @@ from flow_manager_core.errors import FlowManagerError, InvalidRequest, ShuttingD
 from flow_manager_core.events import Event, now
 from flow_manager_core.log import Log
 from flow_manager_core.models import Answer, Client, Fault
+from flow_manager_core.throttle import Throttle
 from flow_manager_socketio.access import Access
 from flow_manager_socketio.clients import ConnectedClient
 from flow_manager_socketio.engine import NAMESPACE
@@ -47,6 +48,7 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
         self._log = log
         self._clients: dict[str, ConnectedClient] = {}
         self._closing = False
+        self._refusals = Throttle()
 
     @property
     def client_count(self) -> int:
@@ -88,13 +90,20 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
         try:
             admission = self._access.admit(auth)
         except InvalidRequest as error:
-            address = environ["asgi.scope"].get("client")
-            self._log.warning("Client refused", client=sid, address=address, error=error.message)
+            self._note_refusal(sid, environ["asgi.scope"].get("client"), error)
             self._refuse(error)
         holder = admission.holder
         client = Client(FRONTEND, sid, holder.name, holder.role)
         session = self._gateway.session(client, partial(self._tell, sid))
         self._clients[sid] = ConnectedClient(sid, session, admission)
+
+    def _note_refusal(self, sid: str, address: object, error: InvalidRequest) -> None:
+        """Tell of a few a second; a crowd of strangers must not fill the log."""
+        if self._refusals.allow():
+            untold = {"untold": count} if (count := self._refusals.take_suppressed()) else {}
+            self._log.warning(
+                "Client refused", client=sid, address=address, error=error.message, **untold
+            )
 
     def _refuse(self, error: FlowManagerError) -> NoReturn:
         raise ClientRefused(error.message, self._gateway.error_body(error))

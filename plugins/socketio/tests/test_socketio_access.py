@@ -49,6 +49,18 @@ async def test_greeting_follows_the_handshake_and_reaches_one_client(
         assert other.names().count("connected") == 1
 
 
+async def test_crowd_of_refused_clients_fills_no_log(
+    serving: Any, raw: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving() as served:
+        for _ in range(40):
+            await refusal(raw(served), '{"token":"wrong"}')
+    told = [r.flow_manager for r in caplog.records if "Client refused" in r.getMessage()]  # type: ignore[attr-defined]
+    seconds = 1 + len({int(r.created) for r in caplog.records})
+    assert 0 < len(told) <= 5 * seconds
+    assert all("wrong" in each["error"] for each in told)
+
+
 @pytest.mark.parametrize(
     ("auth", "told"),
     [

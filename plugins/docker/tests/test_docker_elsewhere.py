@@ -221,7 +221,7 @@ def test_what_an_engine_does_not_tell_of_a_container_is_left_out() -> None:
 
 @pytest.mark.parametrize("told", [b"", b"no JSON", b"[]", b'{"message": "no"}', line(cpu_stats=[])])
 def test_what_is_no_line_of_stats_is_named(told: bytes) -> None:
-    with pytest.raises(ValueError, match="no line of stats|Expecting value"):
+    with pytest.raises(ValueError, match=r"no line of stats|Expecting value"):
         parse_stats(told)
 
 

@@ -244,8 +244,10 @@ async def measure(
             shares = far_shares if elsewhere else local_shares
             taken = await shares(watcher, process, blocks)
             await watcher.close()
-            service.stop()
-            service.start(FLOW_MANAGER_MONITORING="true", FLOW_MANAGER_MONITORING_INTERVAL="10")
+            await asyncio.to_thread(service.stop)
+            changes = {"MONITORING": "true", "MONITORING_INTERVAL": "10"}
+            named = {f"FLOW_MANAGER_{name}": value for name, value in changes.items()}
+            await asyncio.to_thread(lambda: service.start(**named))
             await watcher.connect(service)
             status, inspect = await ask_statuses(watcher, reached, rounds)
     ratios = [one / other for one, other in zip(status, inspect, strict=True)]

@@ -366,7 +366,7 @@ class DockerBackend(
         return True
 
     def _inspect_own(self, client: EngineClient, container_id: str) -> dict[str, Any]:
-        return self._checked(client.api.inspect_container(container_id), container_id)
+        return self._checked(client.inspect(container_id), container_id)
 
     def _checked(self, found: dict[str, Any], container_id: str) -> dict[str, Any]:
         """Return what was found if it is our container; others do not exist for us."""

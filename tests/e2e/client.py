@@ -25,6 +25,16 @@ RESPONSES = {
     "backup_container": "container_backed_up",
     "restore_container": "container_restored",
     "verify_backup": "backup_verified",
+    "get_resource_thresholds": "resource_thresholds",
+    "set_resource_thresholds": "resource_thresholds_updated",
+    "enable_resource_monitoring": "resource_monitoring_enabled",
+    "disable_resource_monitoring": "resource_monitoring_disabled",
+    "get_resource_usage_history": "resource_usage_history",
+    "set_health_check_config": "health_check_config",
+    "get_health_check_config": "health_check_config",
+    "set_default_health_config": "default_health_config",
+    "get_default_health_config": "default_health_config",
+    "get_health_status_history": "health_status_history",
 }
 
 

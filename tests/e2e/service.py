@@ -60,8 +60,13 @@ class Service:
         self.start()
         return self
 
-    def start(self) -> None:
-        """Start, and wait until it listens."""
+    def start(self, **changes: str) -> None:
+        """Start, and wait until it listens.
+
+        Args:
+            changes: variables that are other ones from this life on.
+        """
+        self._environ |= changes
         environ = {
             **os.environ,
             "FLOW_MANAGER_TOKEN": self.token,

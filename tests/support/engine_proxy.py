@@ -1,4 +1,4 @@
-"""A Unix socket before an engine's, which passes everything on, until a test says otherwise.
+"""A socket before an engine's, which passes everything on, until a test says otherwise.
 
 What goes wrong between a client and an engine goes wrong here on purpose: a lost reply, a refused
 or frozen engine, an error that passes, a stream that falls silent. The proxy runs in a thread of
@@ -30,14 +30,16 @@ class EngineProxy:
 
     Args:
         upstream: the engine's address, ``unix://`` and a path.
+        tcp: listen on a port of this machine instead, as an engine elsewhere does.
     """
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, *, tcp: bool = False) -> None:
         self._upstream = Path(upstream.removeprefix("unix://"))
         # A short path: a socket's path holds 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="fmx-"))
         self._path = self._folder / "docker.sock"
-        self.url = f"unix://{self._path}"
+        self.url = "tcp://127.0.0.1" if tcp else f"unix://{self._path}"
+        self._port = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._ready = threading.Event()
@@ -63,6 +65,10 @@ class EngineProxy:
         made = Rule(re.compile(call), fault, times, status)
         self._do(lambda: self._relay.rules.append(made))
         return made
+
+    def open(self, call: str) -> int:
+        """How many answers to matching calls are under way."""
+        return self._do(lambda: sum(bool(re.search(call, each.call)) for each in self._relay.lines))
 
     def silence(self, call: str) -> int:
         """Pass on nothing more of the answers under way to matching calls; tell how many."""
@@ -105,8 +111,14 @@ class EngineProxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _listen(self) -> None:
-        if self._server is None:
+        if self._server is not None:
+            return
+        if self.url.startswith("unix://"):
             self._server = await asyncio.start_unix_server(self._accept, self._path)
+            return
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+        self.url = f"tcp://127.0.0.1:{self._port}"
 
     def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(self._relay.serve(reader, writer))

@@ -37,6 +37,20 @@ def import_image(client: Any, name: str, tar: Path, command: str) -> str:
     return name
 
 
+def with_health_check(client: Any, name: str, base: str, instruction: str) -> str:
+    """Make an image of another one that has a health check of its own; return its name.
+
+    Args:
+        instruction: as in a Dockerfile, without its first word.
+    """
+    if not client.images(name):
+        repository, _, tag = name.rpartition(":")
+        made = client.create_container(base)["Id"]
+        client.commit(made, repository, tag, changes=[f"HEALTHCHECK {instruction}"])
+        client.remove_container(made)
+    return name
+
+
 def debian_tar() -> Path:
     """A root file system with Python and its standard library: no shell, no coreutils."""
     suite = platform.freedesktop_os_release().get("VERSION_CODENAME", DEFAULT_SUITE)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import anyio
 from anyio import to_thread
-from docker.errors import NotFound
+from anyio.abc import TaskGroup
 
 from flow_manager_core.contracts import (
     Addressable,
@@ -60,16 +60,16 @@ from flow_manager_docker.dialects import mount_faults
 from flow_manager_docker.engine_places import engine_places
 from flow_manager_docker.errors_map import ENGINE_FAILURES, Subject, container_not_found, translate
 from flow_manager_docker.host_mounts import seen_by
-from flow_manager_docker.inspect_reading import read_container, read_listed, read_time
+from flow_manager_docker.inspect_reading import read_container, read_listed
 from flow_manager_docker.labels import INSTANCE, own_filter
 from flow_manager_docker.log_following import Following, Take
 from flow_manager_docker.log_reading import bounded_tail, log_parameters, read_lines
 from flow_manager_docker.pulling import Pull
 from flow_manager_docker.pulse import Pulse
 from flow_manager_docker.recalling import recall
+from flow_manager_docker.resources import Resources, group_of_streams
 from flow_manager_docker.settings import DockerSettings
 from flow_manager_docker.snapshot_calls import DockerSnapshots
-from flow_manager_docker.usage import Meter, Run
 
 T = TypeVar("T")
 
@@ -94,11 +94,12 @@ class DockerBackend(
     Args:
         settings: the plugin's own.
         core: the manager's; of it `instance` and the timeouts count.
+        group: holds what follows the engine beside the calls.
     """
 
     isolated = True
 
-    def __init__(self, settings: DockerSettings, core: Settings) -> None:
+    def __init__(self, settings: DockerSettings, core: Settings, group: TaskGroup) -> None:
         self._settings = settings
         self._core = core
         self._calls = EngineCalls(settings, core.request_timeout)
@@ -106,7 +107,7 @@ class DockerBackend(
         # The manager limits the followings; this one keeps them out of the other calls' way.
         self._follows = anyio.CapacityLimiter(math.inf)
         self._pulse = Pulse(core.request_timeout)
-        self._meter = Meter()
+        self._resources = Resources(self._calls, settings, core, self._inspect_own, group)
         self._commands = CommandCheck()
         self._runner = ContainerCommands()
         # Full ids known to carry our label: labels cannot change, and ids are never used again.
@@ -122,11 +123,12 @@ class DockerBackend(
             ConfigurationError: another manager has the instance on this engine.
         """
         with claimed(context.core.instance, context.log):
-            backend = cls(context.settings, context.core)
-            try:
-                yield backend
-            finally:
-                backend.close()
+            async with group_of_streams() as group:
+                backend = cls(context.settings, context.core, group)
+                try:
+                    yield backend
+                finally:
+                    backend.close()
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -199,7 +201,7 @@ class DockerBackend(
             lambda c: c.api.remove_container(container_id, v=True, force=True), subject
         )
         self._own.discard(container_id)
-        self._meter.forget(container_id)
+        self._resources.forget(container_id)
         self._commands.forget(container_id)
         self._runner.forget(container_id)
 
@@ -308,46 +310,27 @@ class DockerBackend(
     def _mounted(
         self, client: EngineClient, container_id: str
     ) -> Sequence[tuple[str, Sequence[Path]]] | None:
-        found = self._checked(client.api.inspect_container(container_id), container_id)
+        found = self._inspect_own(client, container_id)
         process = Path("/proc", str(found["State"]["Pid"] or "none"))
         targets = [mount.target for mount in read_container(found).mounts]
         return seen_by(process, found["Id"], targets) if client.local else None
 
     async def usage(self, container_id: str) -> ResourceUsage | None:
-        """See `ResourceMeter.usage`; ``None`` for an engine on another host, too."""
-        subject = Subject(container_id=container_id)
-        return await self._calls.quick(lambda c: self._measure(c, container_id), subject)
+        """See `ResourceMeter.usage`; of an engine on another host, what it told last."""
+        await self._check_own(container_id)
+        return (await self._resources.measure([container_id])).get(container_id)
 
     async def usages(self, container_ids: Sequence[str]) -> Mapping[str, ResourceUsage]:
-        """See `ResourceMeter.usages`: all in one thread, some 0.15 ms a container."""
-
-        def measure(client: EngineClient) -> dict[str, ResourceUsage]:
-            found = {each: self._measure_if_there(client, each) for each in container_ids}
-            return {each: usage for each, usage in found.items() if usage is not None}
-
-        return await self._calls.quick(measure, Subject())
-
-    def _measure_if_there(self, client: EngineClient, container_id: str) -> ResourceUsage | None:
-        try:
-            return self._measure(client, container_id)
-        except (NotFound, ContainerNotFound):
-            return None
-
-    def _measure(self, client: EngineClient, container_id: str) -> ResourceUsage | None:
-        def find_run() -> Run | None:
-            found = self._checked(client.api.inspect_container(container_id), container_id)
-            started = read_time(found["State"]["StartedAt"])
-            alive = found["State"]["Pid"] and started
-            return Run(found["State"]["Pid"], started) if alive and started else None
-
-        return self._meter.measure(container_id, find_run) if client.local else None
+        """See `ResourceMeter.usages`."""
+        ours = [each for each in container_ids if await self._is_own(each)]
+        return await self._resources.measure(ours)
 
     async def address(self, container_id: str, port: int) -> tuple[str, int]:
         """See `Addressable.address`: by the engine's networks, else by a published port."""
         subject = Subject(container_id=container_id)
 
         def find(client: EngineClient) -> tuple[str, int]:
-            found = self._checked(client.api.inspect_container(container_id), container_id)
+            found = self._inspect_own(client, container_id)
             return address_of(found, port, client.host)
 
         return await self._calls.quick(find, subject)
@@ -374,14 +357,22 @@ class DockerBackend(
         return await self._calls.transfer(work, Subject(container_id=container_id))
 
     async def _inspect(self, container_id: str) -> dict[str, Any]:
-        found = await self._calls.quick(
-            lambda c: c.api.inspect_container(container_id), Subject(container_id=container_id)
-        )
-        return self._checked(found, container_id)
+        subject = Subject(container_id=container_id)
+        return await self._calls.quick(lambda c: self._inspect_own(c, container_id), subject)
 
     async def _check_own(self, container_id: str) -> None:
         if container_id not in self._own:
             await self._inspect(container_id)
+
+    async def _is_own(self, container_id: str) -> bool:
+        try:
+            await self._check_own(container_id)
+        except ContainerNotFound:
+            return False
+        return True
+
+    def _inspect_own(self, client: EngineClient, container_id: str) -> dict[str, Any]:
+        return self._checked(client.inspect(container_id), container_id)
 
     def _checked(self, found: dict[str, Any], container_id: str) -> dict[str, Any]:
         """Return what was found if it is our container; others do not exist for us."""

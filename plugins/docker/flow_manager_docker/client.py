@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import struct
@@ -9,8 +10,9 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any
-from urllib.parse import urlsplit
+from http import HTTPStatus
+from typing import Any, NoReturn
+from urllib.parse import quote, urlsplit
 
 import docker
 import requests
@@ -60,7 +62,9 @@ class EngineClient:
                 self.dialect = dialect_of(told.headers)
             self.api = self._sdk(version)
             self._prefix = f"/v{version}"
-        self.local: bool = isinstance(self.api.get_adapter(self.api.base_url), SocketAdapter)
+        adapter = self.api.get_adapter(self.api.base_url)
+        self._socket = adapter if isinstance(adapter, SocketAdapter) else None
+        self.local: bool = self._socket is not None
 
     @property
     def host(self) -> str:
@@ -74,6 +78,8 @@ class EngineClient:
             raise UnusableHost(f"DOCKER_HOST cannot be used: {error}") from error
         default = made.get_adapter(made.base_url)
         if isinstance(default, UnixHTTPAdapter):
+            # Else every call would look through the environment for proxies, some 0.2 ms.
+            made.trust_env = False
             path = default.socket_path
             made.mount(made.base_url, SocketAdapter(path, self._timeout, self._connections))
         return made
@@ -87,6 +93,24 @@ class EngineClient:
     def close(self) -> None:
         """Close the idle connections."""
         self.api.close()
+
+    def inspect(self, container_id: str) -> dict[str, Any]:
+        """Ask about a container: the call that is made most, on a local socket without the SDK.
+
+        Half of the time of the SDK's own call is spent between it and the socket.
+
+        Raises:
+            docker.errors.APIError: the engine refuses.
+        """
+        if self._socket is None:
+            return dict(self.api.inspect_container(container_id))
+        path = f"{self._prefix}/containers/{quote(container_id, safe='')}/json"
+        answer = self._socket.get_connection(self.api.base_url).urlopen(
+            "GET", path, retries=False, timeout=self._timeout
+        )
+        if answer.status != HTTPStatus.OK:
+            _refuse(answer.status, answer.reason, answer.data)
+        return dict(json.loads(answer.data))
 
     def open(self, method: str, path: str, **options: Any) -> EngineStream:
         """Send a request whose answer is read bit by bit.
@@ -110,6 +134,19 @@ class EngineClient:
             with response:
                 create_api_error_from_http_exception(error)
         return EngineStream(response)
+
+
+def _refuse(status: int, reason: str | None, body: bytes) -> NoReturn:
+    """Raise what the SDK would.
+
+    Raises:
+        docker.errors.APIError: always.
+    """
+    answer = requests.Response()
+    answer.status_code, answer.reason, answer.raw = status, reason or "", io.BytesIO(body)
+    told = f"{status} {reason}"
+    create_api_error_from_http_exception(requests.HTTPError(told, response=answer))
+    raise AssertionError(told)
 
 
 class EngineStream:

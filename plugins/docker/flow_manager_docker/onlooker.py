@@ -17,6 +17,7 @@ from flow_manager_docker.backend import DockerBackend
 from flow_manager_docker.calls import EngineCalls
 from flow_manager_docker.errors_map import Subject
 from flow_manager_docker.labels import MANAGED
+from flow_manager_docker.resources import group_of_streams
 
 #: Seconds for one call: somebody waits before a terminal.
 PATIENCE = 5.0
@@ -91,9 +92,10 @@ class DockerOnlooker(Onlooker):
 async def onlook(context: ProviderContext) -> AsyncIterator[DockerOnlooker]:
     """Look on, for as long as the context lasts; the engine may be away."""
     calls = EngineCalls(context.settings, PATIENCE)
-    backend = DockerBackend(context.settings, context.core)
-    try:
-        yield DockerOnlooker(calls, backend)
-    finally:
-        backend.close()
-        calls.close()
+    async with group_of_streams() as group:
+        backend = DockerBackend(context.settings, context.core, group)
+        try:
+            yield DockerOnlooker(calls, backend)
+        finally:
+            backend.close()
+            calls.close()

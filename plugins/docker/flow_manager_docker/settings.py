@@ -44,6 +44,8 @@ class DockerSettings:
         slow_threads: stops, removals and code transfers at a time.
         pull_threads: pulls at a time.
         command_threads: commands in containers (health checks) at a time.
+        stats_streams: containers of an engine on another host whose use is followed at a time; 0
+            for none.
 
     Raises:
         ValueError: a number or size is out of its bounds.
@@ -69,3 +71,4 @@ class DockerSettings:
     slow_threads: int = field(default=12, validator=validators.ge(1))
     pull_threads: int = field(default=3, validator=validators.ge(1))
     command_threads: int = field(default=4, validator=validators.ge(1))
+    stats_streams: int = field(default=256, validator=validators.ge(0))

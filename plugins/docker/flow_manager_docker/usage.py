@@ -15,16 +15,10 @@ from attrs import evolve, frozen
 from flow_manager_core.events import now
 from flow_manager_core.models import ResourceUsage
 from flow_manager_docker import cgroup
+from flow_manager_docker.measuring import CpuSample, compare, percent, usage_of
 
 #: Containers whose last sample is kept; the one longest unasked goes first.
 SAMPLES_LIMIT = 4096
-
-#: Seconds below which a difference says nothing.
-LEAST_INTERVAL = 1e-3
-
-#: Seconds that a sample is compared with before a younger one takes its place: whoever asks often
-#: must not leave those who ask seldom with a difference of an instant.
-WINDOW = 1.0
 
 
 @frozen
@@ -36,13 +30,11 @@ class Run:
 
 
 @frozen
-class _Sample:
-    """The processor's seconds at a moment; and an older sample, at least `WINDOW` before it."""
+class _Known:
+    """A run, and the processor's seconds when it was last looked at."""
 
     run: Run
-    at: float
-    cpu_seconds: float
-    older: _Sample | None = None
+    sample: CpuSample
 
 
 class Meter:
@@ -50,7 +42,7 @@ class Meter:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._samples: OrderedDict[str, _Sample] = OrderedDict()
+        self._samples: OrderedDict[str, _Known] = OrderedDict()
 
     def measure(
         self, container_id: str, find_run: Callable[[], Run | None]
@@ -75,7 +67,7 @@ class Meter:
         with self._lock:
             self._samples.pop(container_id, None)
 
-    def _measure(self, container_id: str, run: Run, before: _Sample | None) -> ResourceUsage | None:
+    def _measure(self, container_id: str, run: Run, known: _Known | None) -> ResourceUsage | None:
         process = Path("/proc", str(run.pid))
         try:
             groups = (process / "cgroup").read_text()
@@ -86,8 +78,14 @@ class Meter:
             return None
         found = cgroup.folders(cgroup.parse_groups(groups), self._mounts)
         reading = cgroup.read_groups(found)
-        percent = self._cpu_percent(container_id, run, before, reading.cpu_seconds)
-        return self._told(reading, cgroup.read_network(process), percent)
+        share = self._cpu_percent(container_id, run, known, reading.cpu_seconds)
+        limits = [n for n in (reading.memory_limit, self._host_memory) if n]
+        whole = evolve(
+            reading,
+            memory_limit=min(limits, default=None),
+            network=cgroup.read_network(process),
+        )
+        return usage_of(whole, share, now())
 
     @cached_property
     def _mounts(self) -> dict[str, tuple[str, str]]:
@@ -98,47 +96,20 @@ class Meter:
         return cgroup.host_memory()
 
     def _cpu_percent(
-        self, container_id: str, run: Run, before: _Sample | None, used: float | None
+        self, container_id: str, run: Run, known: _Known | None, used: float | None
     ) -> float | None:
         """Compare with a sample that is old enough; without one, average since the start."""
         if used is None:
             return None
-        at = time.monotonic()
-        base = before.older if before and at - before.at < WINDOW else before
-        if before is None or base is before:
-            self._keep(container_id, _Sample(run, at, used, before and evolve(before, older=None)))
-        if base is None:
-            return _percent(used, (now() - run.started_at).total_seconds())
-        return _percent(used - base.cpu_seconds, at - base.at)
+        before = None if known is None else known.sample
+        kept, found = compare(before, CpuSample(time.monotonic(), used))
+        if kept is not before:
+            self._keep(container_id, _Known(run, kept))
+        return percent(used, (now() - run.started_at).total_seconds()) if found is None else found
 
-    def _keep(self, container_id: str, sample: _Sample) -> None:
+    def _keep(self, container_id: str, known: _Known) -> None:
         with self._lock:
-            self._samples[container_id] = sample
+            self._samples[container_id] = known
             self._samples.move_to_end(container_id)
             if len(self._samples) > SAMPLES_LIMIT:
                 self._samples.popitem(last=False)
-
-    def _told(
-        self, found: cgroup.Reading, network: tuple[int, int] | None, cpu_percent: float | None
-    ) -> ResourceUsage:
-        limits = [n for n in (found.memory_limit, self._host_memory) if n]
-        limit = min(limits, default=None)
-        share = None if found.memory is None or not limit else 100 * found.memory / limit
-        received, sent = network or (None, None)
-        read, written = found.disk or (None, None)
-        return ResourceUsage(
-            timestamp=now(),
-            cpu_percent=cpu_percent,
-            memory_usage=found.memory,
-            memory_limit=limit,
-            memory_percent=share,
-            network_rx_bytes=received,
-            network_tx_bytes=sent,
-            disk_read_bytes=read,
-            disk_write_bytes=written,
-            pids=found.pids,
-        )
-
-
-def _percent(used: float, elapsed: float) -> float:
-    return max(0.0, 100 * used / max(elapsed, LEAST_INTERVAL))

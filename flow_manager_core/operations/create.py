@@ -166,7 +166,8 @@ async def _fetch_image(services: Services, spec: ContainerSpec) -> None:
             )
         )
 
-    await services.backend.pull(spec.image, report)
+    with services.metrics.engine_call("pull"):
+        await services.backend.pull(spec.image, report)
 
 
 def _plan(services: Services, record: ContainerRecord, spec: ContainerSpec) -> CreatePlan:
@@ -193,7 +194,8 @@ async def _create(services: Services, record: ContainerRecord, plan: CreatePlan)
 async def _create_once(services: Services, record: ContainerRecord, plan: CreatePlan) -> Container:
     """Create, or find what an earlier try has made although its answer was lost."""
     try:
-        return await services.backend.create(plan)
+        with services.metrics.engine_call("create"):
+            return await services.backend.create(plan)
     except EngineError as error:
         if never_sent(error):
             raise

@@ -50,14 +50,19 @@ async def start_vetted(services: Services, record: ContainerRecord) -> None:
     container = record.made()
     volumes = _volumes(services, record)
     if not volumes:
-        await services.backend.start(container.id)
+        await _start(services, container.id)
         return
     rules = await host_rules(services)
     if refused := await to_thread.run_sync(refused_sources, volumes, rules):
         raise VolumeRefused(f"Volumes that may not be: {'; '.join(refused)}")
     record.unvetted = True
-    await services.backend.start(container.id)
+    await _start(services, container.id)
     await vet_run(services, record)
+
+
+async def _start(services: Services, container_id: str) -> None:
+    with services.metrics.engine_call("start"):
+        await services.backend.start(container_id)
 
 
 async def vet_run(services: Services, record: ContainerRecord) -> None:

@@ -74,7 +74,7 @@ class SmallGateway:
     def ready(self) -> bool:
         return self.healthy
 
-    def metrics(self) -> tuple[bytes, str]:
+    def metrics(self, accept: str = "") -> tuple[bytes, str]:
         return b"flow_manager_clients 1.0\n", "text/plain; version=0.0.4"
 
     def publish(self, container_id: str = "c0ffee") -> None:

@@ -41,7 +41,7 @@ UNKNOWN, OTHER = "unknown", "other"
 class Metrics:
     """The counters and histograms. They cost about a microsecond each."""
 
-    def __init__(self, version: str, backend: str) -> None:
+    def __init__(self, version: str = "", backend: str = "") -> None:
         self.registry: CollectorRegistry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._gauge("info", "The manager, always 1", "version", "backend").labels(

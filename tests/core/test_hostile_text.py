@@ -13,6 +13,7 @@ from flow_manager_core.errors import ChannelError
 from flow_manager_core.events import now
 from flow_manager_core.logs import ConsoleFormatter, JsonFormatter
 from flow_manager_core.models import Message
+from flow_manager_core.metrics import Metrics
 from flow_manager_core.reporter import ChannelReporter, Reporter
 from flow_manager_core.wire import standard_format
 
@@ -32,7 +33,7 @@ async def test_what_a_flow_says_is_logged_in_one_line_without_control_characters
     caplog: pytest.LogCaptureFixture, formatter: logging.Formatter, text: str
 ) -> None:
     record = cast("Any", SimpleNamespace(id="c" * 64, short_id="c" * 12, notify=lambda: None))
-    reporter = Reporter(EventBus(), lambda error: standard_format(error, now()))
+    reporter = Reporter(EventBus(), lambda error: standard_format(error, now()), Metrics())
     channel = ChannelReporter(record, reporter, lambda _: None)
     with caplog.at_level(logging.DEBUG, "flow_manager"):
         await channel.message_arrived(Message(text, {text: [text]}, extra={text: text}))

@@ -38,7 +38,7 @@ async def test_requests_are_counted_by_operation_and_outcome_and_timed() -> None
         assert read(h, total, operation="start_container", outcome="container_not_found") == 1
         assert read(h, total, operation="start_container", outcome="validation_error") == 1
         assert read(h, total, operation="unknown", outcome="validation_error") == 1
-        assert read(h, "operation_seconds_count", operation="start_container") == 2
+        assert read(h, "operation_duration_seconds_count", operation="start_container") == 2
         assert "no_such_thing" not in h.manager.metrics()[0].decode()
 
 
@@ -74,9 +74,9 @@ async def test_crashes_and_recoveries_are_counted_by_cause_and_step() -> None:
 async def test_the_engine_is_timed_and_its_outages_are_counted() -> None:
     async with house() as h:
         await h.create("run")
-        await h.until(lambda: read(h, "engine_call_seconds_count", call="list") > 1)
-        assert read(h, "engine_call_seconds_count", call="ping") > 0
-        assert read(h, "engine_call_seconds_count", call="inspect") > 0
+        await h.until(lambda: read(h, "engine_call_duration_seconds_count", call="list") > 1)
+        assert read(h, "engine_call_duration_seconds_count", call="ping") > 0
+        assert read(h, "engine_call_duration_seconds_count", call="inspect") > 0
         assert read(h, "engine_up") == 1
         assert h.manager.ready()
         h.engine.away = True
@@ -106,7 +106,7 @@ async def test_the_bus_tells_its_depth_and_whom_it_cut_off() -> None:
             await h.create("run")
             assert read(h, "event_bus_subscribers") == 2
             assert read(h, "event_bus_depth") > 0
-        assert read(h, "event_bus_drops") == 0
+        assert read(h, "event_bus_drops_total") == 0
 
 
 async def test_health_and_alerts_are_counted() -> None:

@@ -24,6 +24,8 @@ DEFAULT_TAIL = 1000
 #: Bounds of one answer: lines, and bytes as JSON.
 MOST_LINES = 10_000
 ANSWER_SIZE = 1024 * 1024
+#: Seconds without a line after which a stream that is read for an answer has no more of them.
+SILENCE = 1.0
 
 
 async def get_container_logs(
@@ -81,15 +83,17 @@ async def _first(
     """The first lines after a cursor, read as a stream until an answer is full.
 
     Args:
-        newest: of a line that is there: the stream goes on until it.
+        newest: of a line that is there: the stream goes on until it. There may be none after the
+            cursor, and others of the same moment: then the stream falls silent.
     """
     found: list[LogLine] = []
     passed = Passed(cursor)
-    with anyio.CancelScope() as enough:
+    with anyio.move_on_after(SILENCE) as enough:
         size = 0
 
         async def take(lines: Sequence[LogLine]) -> None:
             nonlocal size
+            enough.deadline = anyio.current_time() + SILENCE
             new = [line for line in lines if not passed.passes(line)]
             found.extend(new)
             size += sum(map(size_of, new))

@@ -12,8 +12,8 @@ from flow_manager_core.bus import EventBus
 from flow_manager_core.errors import ChannelError
 from flow_manager_core.events import now
 from flow_manager_core.logs import ConsoleFormatter, JsonFormatter
-from flow_manager_core.models import Message
 from flow_manager_core.metrics import Metrics
+from flow_manager_core.models import Message
 from flow_manager_core.reporter import ChannelReporter, Reporter
 from flow_manager_core.wire import standard_format
 

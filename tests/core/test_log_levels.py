@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from flow_manager_core import Settings
@@ -38,13 +39,13 @@ async def test_more_is_told_from_the_next_line_on_and_less_again(log_file: Path)
     async with house() as h:
         assert await h.ask("get_log_level") == {"level": "INFO", "parts": {}}
         CHANNEL.debug("unheard")
-        event, body = (a := await of_an_admin(h, "DEBUG")).event, a.body
-        assert (event, body) == ("log_level", {"level": "DEBUG", "parts": {}})
+        answer = await of_an_admin(h, "DEBUG")
+        assert answer == Answer("log_level", {"level": "DEBUG", "parts": {}})
         CHANNEL.debug("heard")
         await h.ask("set_log_level", level="ERROR")
         CHANNEL.warning("hushed")
         CHANNEL.error("a failure")
-    text = log_file.read_text()
+    text = await anyio.Path(log_file).read_text()
     assert "heard" in text
     assert "unheard" not in text
     assert "hushed" not in text
@@ -63,7 +64,7 @@ async def test_one_part_has_a_level_of_its_own_until_it_is_taken_back(log_file: 
         told = await h.ask("set_log_level", level=None, part="channel")
         assert told == {"level": "INFO", "parts": {}}
         CHANNEL.debug("no more")
-    text = log_file.read_text()
+    text = await anyio.Path(log_file).read_text()
     assert "heard" in text
     assert "another part" not in text
     assert "no more" not in text

@@ -209,6 +209,7 @@ async def test_the_format_is_the_one_that_is_asked_for_in_its_own_words(
 
 
 @pytest.mark.alone
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_scrape_of_1000_containers_takes_less_than_50_ms() -> None:
     async with house(reconcile_interval=60.0) as h:
         for number in range(1000):

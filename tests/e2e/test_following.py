@@ -1,4 +1,4 @@
-"""Following of output through the real service: nothing missing, nothing twice, nothing unbounded."""
+"""Following output through the real service: nothing missing, nothing twice, nothing unbounded."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def test_a_client_that_comes_back_gets_every_line_once_through_restarts_of
 
 
 def _run_of(line: str) -> str:
-    return line.split()[0]
+    return line.split(maxsplit=1)[0]
 
 
 def _runs(lines: list[str]) -> int:

@@ -80,7 +80,8 @@ class Metrics:
         """
         offered = {entry.partition(";")[0].strip().lower() for entry in accept.split(",")}
         if OPENMETRICS in offered:
-            return bytes(openmetrics.generate_latest(self.registry)), OPENMETRICS_TYPE
+            text = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
+            return bytes(text), OPENMETRICS_TYPE
         return bytes(generate_latest(self.registry)), CONTENT_TYPE_PLAIN_0_0_4
 
     def event(self, event: Event) -> None:

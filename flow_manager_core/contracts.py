@@ -314,8 +314,12 @@ class Gateway(Protocol):
     def ready(self) -> bool:
         """Whether requests can be carried out now, for ``GET /readyz``."""
 
-    def metrics(self) -> tuple[bytes, str]:
-        """The body of ``GET /metrics``, and its media type."""
+    def metrics(self, accept: str = "") -> tuple[bytes, str]:
+        """The body of ``GET /metrics``, and its media type.
+
+        Args:
+            accept: the request's ``Accept``.
+        """
 
 
 class Frontend(ABC):

@@ -161,3 +161,11 @@ class ConfigurationError(SystemFault):
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__("; ".join(f"{f.field}: {f.message}" for f in faults))
         self.faults: tuple[Fault, ...] = tuple(faults)
+
+
+#: All that ``error_type`` may be.
+ERROR_TYPES = frozenset(
+    kind.error_type
+    for kind in tuple(globals().values())
+    if isinstance(kind, type) and issubclass(kind, FlowManagerError)
+)

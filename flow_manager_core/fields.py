@@ -29,6 +29,7 @@ ContainerRef = NewType("ContainerRef", str)
 ContainerName = NewType("ContainerName", str)
 RequestId = NewType("RequestId", str)
 FollowId = NewType("FollowId", str)
+LogPart = NewType("LogPart", str)
 ImageName = NewType("ImageName", str)
 AbsolutePath = NewType("AbsolutePath", str)
 UserName = NewType("UserName", str)
@@ -313,6 +314,7 @@ CHECKS: Mapping[Any, Callable[[object], Any]] = {
     ContainerName: container_name,
     RequestId: lambda v: printable(v, most=128),
     FollowId: lambda v: text(v, least=1, most=64),
+    LogPart: lambda v: printable(v, most=64),
     ImageName: image_name,
     AbsolutePath: absolute_path,
     UserName: matching(USER, "must be a user's name or number, with an optional :group"),

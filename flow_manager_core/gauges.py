@@ -2,32 +2,61 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from flow_manager_core.bus import EventBus
-from flow_manager_core.metrics import Metrics
+from flow_manager_core.metrics import PREFIX, Metrics
 from flow_manager_core.models import ContainerState
-from flow_manager_core.registry import Registry
 from flow_manager_core.services import Services
+
+CONNECTED, DISCONNECTED = "connected", "disconnected"
+
+
+class Readings(Collector):
+    """Reads all of them, in one walk over the containers."""
+
+    def __init__(self, services: Services, bus: EventBus) -> None:
+        self._services = services
+        self._bus = bus
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by the registry at each scrape."""
+        states = {str(state): 0 for state in ContainerState}
+        states.update(Counter(str(record.state) for record in self._services.registry))
+        yield _by_state("containers", "Containers by state", states)
+        yield _by_state("channels", "Channels of running containers", self._channels())
+        is_up = float(self._services.gate.is_open)
+        yield GaugeMetricFamily(f"{PREFIX}engine_up", "Whether the engine answers", is_up)
+        followings = self._services.log_follower.under_way()
+        yield GaugeMetricFamily(f"{PREFIX}log_followings", "Followed outputs", followings)
+        yield from self._of_the_bus()
+
+    def _channels(self) -> Mapping[str, float]:
+        alive = [record.connected for record in self._services.registry if record.state.alive]
+        return {CONNECTED: sum(alive), DISCONNECTED: len(alive) - sum(alive)}
+
+    def _of_the_bus(self) -> Iterator[Metric]:
+        name = f"{PREFIX}event_bus"
+        bus = self._bus
+        yield GaugeMetricFamily(
+            f"{name}_depth", "Events that wait for the slowest subscriber", bus.depth()
+        )
+        yield GaugeMetricFamily(f"{name}_subscribers", "Subscribers", bus.subscribers())
+        told = "Subscribers cut off, for they were too slow"
+        yield CounterMetricFamily(f"{name}_drops", told, bus.drops())
 
 
 def watch_gauges(metrics: Metrics, services: Services, bus: EventBus) -> None:
     """Have the parts' numbers read."""
-    registry = services.registry
-    states = {str(state): partial(_in_state, registry, state) for state in ContainerState}
-    metrics.watch_states("containers", "Containers by state", states)
-    channels = {"connected": partial(_channels, registry, True)}
-    channels["disconnected"] = partial(_channels, registry, False)
-    metrics.watch_states("channels", "Channels of running containers", channels)
-    metrics.watch("engine_up", "Whether the engine answers", lambda: services.gate.is_open)
-    metrics.watch("event_bus_depth", "Events that wait for the slowest subscriber", bus.depth)
-    metrics.watch("event_bus_drops", "Subscribers cut off, for they were too slow", bus.drops)
-    metrics.watch("event_bus_subscribers", "Subscribers", bus.subscribers)
+    metrics.registry.register(Readings(services, bus))
 
 
-def _in_state(registry: Registry, state: ContainerState) -> int:
-    return sum(record.state is state for record in registry)
-
-
-def _channels(registry: Registry, connected: bool) -> int:
-    return sum(record.state.alive and record.connected is connected for record in registry)
+def _by_state(name: str, told: str, numbers: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(f"{PREFIX}{name}", told, labels=["state"])
+    for state, number in numbers.items():
+        family.add_metric([state], number)
+    return family

@@ -28,6 +28,7 @@ from flow_manager_core.instance_folder import Workplace
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.lifecycle import RunEnded
 from flow_manager_core.log_following import LogFollower
+from flow_manager_core.log_levels import LogLevels
 from flow_manager_core.metrics import Metrics
 from flow_manager_core.monitoring.monitor import Monitor
 from flow_manager_core.operations.running import start_run
@@ -79,6 +80,7 @@ async def build_services(
     services, watch = _connect(
         ground, settings, chosen, Reporter(bus, error_body, metrics), metrics
     )
+    stack.callback(services.log_levels.close)
     looked = anyio.Event()
     ground.group.start_soon(services.supervisor.run)
     ground.group.start_soon(watch.run, looked)
@@ -165,6 +167,7 @@ def _connect(
         monitor=Monitor(ground.backend, registry, reporter, gate, ground.preferences, settings),
         health=_health_keeper(ground, supervisor, reporter, gate, heal),
         log_follower=LogFollower(ground.backend, gate, ground.group),
+        log_levels=LogLevels(),
         workplace=ground.workplace,
         shelf=BackupShelf(settings),
         discard=_discard_of(ground.backend),

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from flow_manager_core.log_text import one_line
+from flow_manager_core.trace import current_request
 
 ROOT = "flow_manager"
 logging.getLogger(ROOT).addHandler(logging.NullHandler())
@@ -28,6 +29,7 @@ def get_log(part: str) -> Log:
         processors=[
             structlog.stdlib.filter_by_level,
             structlog.contextvars.merge_contextvars,
+            _with_request,
             _to_record,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -39,6 +41,14 @@ def get_log(part: str) -> Log:
 def sentence(event: str, fields: Mapping[str, Any]) -> str:
     """The guide's form of a line: ``event, key=value, key=value``."""
     return ", ".join([one_line(event), *(f"{k}={one_line(v)}" for k, v in fields.items())])
+
+
+def _with_request(
+    _logger: object, _method: str, event_dict: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Name the request that the line is a part of."""
+    request_id = current_request()
+    return event_dict if request_id is None else {"request_id": request_id, **event_dict}
 
 
 def _to_record(

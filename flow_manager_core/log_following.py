@@ -6,11 +6,13 @@ nobody else; nothing is kept for him here but the lines that wait for his outlet
 
 from __future__ import annotations
 
+import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 from attrs import define
 
@@ -35,8 +37,13 @@ from flow_manager_core.wire import timestamp
 OF_ONE, OF_ALL = 16, 64
 #: Lines that are still read after a stream's end.
 REST = 1000
-#: Seconds until a stream that broke is opened anew.
+#: Seconds until a stream that broke, or that ended before its run did, is opened anew.
 AGAIN = 0.5
+#: Bytes of one event's lines, as JSON. A client's outlet waits between two of them, so this is what
+#: each following may have on its way beyond that.
+EVENT_SIZE = 256 * 1024
+#: Bytes of a line's own fields in an answer or event.
+LINE_FRAME = 80
 
 
 @define(eq=False)
@@ -62,6 +69,10 @@ class LogFollower:
         self._group = group
         self._under_way = 0
         self._log = get_log("logs")
+
+    def under_way(self) -> int:
+        """How many followings there are."""
+        return self._under_way
 
     def check(self, caller: Caller) -> Outlet:
         """Say whether a client can follow; return the way to it.
@@ -113,6 +124,7 @@ class LogFollower:
         record = following.record
         while not record.gone:
             await self._gate.opened()
+            run = _run_of(record)  # a slow reader may come to its end when the next one is over
             try:
                 await self._stream(following)
             except ContainerNotFound:
@@ -123,7 +135,7 @@ class LogFollower:
                 )
                 await anyio.sleep(AGAIN)
                 continue
-            await _next_run(record)
+            await _until_more(record, run)
         return "the container was removed"
 
     async def _stream(self, following: _Following) -> None:
@@ -140,21 +152,23 @@ class LogFollower:
     async def _tell_rest(self, following: _Following) -> None:
         since = following.cursor
         lines = await self._backend.logs(following.record.id, tail=REST, since=since.at)
+        if len(lines) >= REST:
+            return  # others may come before these: the stream is opened anew
         passed = Passed(since)
         await self._tell(following, [line for line in lines if not passed.passes(line)])
 
     async def _tell(self, following: _Following, lines: Sequence[LogLine]) -> None:
-        if not lines:
-            return
-        following.cursor = after(following.cursor, lines)
-        await following.outlet(
-            ContainerLogged(
-                container_id=following.record.id,
-                follow_id=following.id,
-                lines=[line_body(line) for line in lines],
-                cursor=str(following.cursor),
+        for piece in pieces(lines):
+            following.cursor = after(following.cursor, piece)
+            await following.outlet(
+                ContainerLogged(
+                    container_id=following.record.id,
+                    follow_id=following.id,
+                    lines=[line_body(line) for line in piece],
+                    cursor=str(following.cursor),
+                )
             )
-        )
+            await anyio.lowlevel.checkpoint()  # an outlet that has room need not wait
 
 
 class Passed:
@@ -177,8 +191,30 @@ class Passed:
 def after(cursor: LogCursor, lines: Sequence[LogLine]) -> LogCursor:
     """The cursor after some further lines."""
     latest = max(line.timestamp for line in lines)
+    if latest < cursor.at:
+        return cursor  # engines may write the two streams a little out of order
     count = sum(line.timestamp == latest for line in lines)
     return LogCursor(latest, count + cursor.count if latest == cursor.at else count)
+
+
+def pieces(lines: Sequence[LogLine]) -> Iterator[Sequence[LogLine]]:
+    """Lines in parts that fit one event each; a line that fits none is alone in one."""
+    start, room = 0, EVENT_SIZE
+    for number, line in enumerate(lines):
+        size = size_of(line)
+        if size > room and number > start:
+            yield lines[start:number]
+            start, room = number, EVENT_SIZE
+        room -= size
+    if start < len(lines):
+        yield lines[start:]
+
+
+def size_of(line: LogLine) -> int:
+    """Bytes of a line in an answer or event: JSON writes a control character as six."""
+    text = line.line
+    told = text if text.isprintable() else json.dumps(text, ensure_ascii=False)
+    return len(told.encode()) + LINE_FRAME
 
 
 def line_body(line: LogLine) -> dict[str, str]:
@@ -186,10 +222,15 @@ def line_body(line: LogLine) -> dict[str, str]:
     return {"timestamp": timestamp(line.timestamp), "stream": line.stream, "line": line.line}
 
 
-async def _next_run(record: ContainerRecord) -> None:
-    """Wait for the run after the one whose output is at its end."""
-    run = _run_of(record)
-    while not record.gone and (_run_of(record) == run or not record.state.alive):
+async def _until_more(record: ContainerRecord, run: datetime | None) -> None:
+    """Wait for another run than the one whose stream ended.
+
+    A stream may end although its run goes on, as when the engine is restarted below it.
+    """
+    with anyio.move_on_after(AGAIN):
+        while not record.gone and _run_of(record) == run and record.state.alive:
+            await record.changed()
+    while not record.gone and _run_of(record) == run and not record.state.alive:
         await record.changed()
 
 

@@ -30,7 +30,7 @@ from flow_manager_core.gauges import watch_gauges
 from flow_manager_core.health import health_of
 from flow_manager_core.house import build_services
 from flow_manager_core.log import get_log
-from flow_manager_core.metrics import CONTENT_TYPE, Metrics
+from flow_manager_core.metrics import Metrics
 from flow_manager_core.models import Client
 from flow_manager_core.plugins import PluginHost
 from flow_manager_core.providers import (
@@ -134,7 +134,7 @@ class FlowManager:
     async def _enter(self, stack: AsyncExitStack) -> None:
         self._host.report()
         self._chosen = await self._choice.make(settings_faults(self.settings))
-        metrics = Metrics()
+        metrics = Metrics(self.version, self.backend_name)
         self._services = await build_services(
             stack, self.settings, self._chosen, self._bus, metrics, self.error_body
         )
@@ -217,9 +217,13 @@ class FlowManager:
         """Whether requests can be carried out: the engine was reached, and answers."""
         return self._services is not None and self._services.gate.is_open
 
-    def metrics(self) -> tuple[bytes, str]:
-        """What is counted, as Prometheus' text, and the media type of that."""
-        return self._services_entered().metrics.text(), CONTENT_TYPE
+    def metrics(self, accept: str = "") -> tuple[bytes, str]:
+        """What is counted, as Prometheus reads it, and the media type of that.
+
+        Args:
+            accept: what the asker takes, as HTTP's ``Accept`` says it: OpenMetrics, else text.
+        """
+        return self._services_entered().metrics.text(accept)
 
     def _services_entered(self) -> Services:
         if self._services is None:

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 
-from flow_manager_core.errors import FlowManagerError
+from flow_manager_core.errors import ERROR_TYPES, FlowManagerError
 from flow_manager_core.events import (
     ContainerCrashed,
     ContainerRecovered,
-    ErrorReported,
     Event,
     HealthWarned,
     MessageReceived,
@@ -26,40 +26,44 @@ from flow_manager_core.events import (
     ResourceAlerted,
 )
 
+#: What all names of ours begin with.
+PREFIX = "flow_manager_"
 #: Seconds; from a message's way to a stop that waits for its program.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-CONTENT_TYPE: str = CONTENT_TYPE_LATEST
+OPENMETRICS = "application/openmetrics-text"
+OPENMETRICS_TYPE = f"{OPENMETRICS}; version=1.0.0; charset=utf-8"
 #: Outcomes that are no error's type: the client that asked was gone before a query's end.
 OK, CANCELLED = "ok", "cancelled"
-#: Stands for whatever is no operation.
-UNKNOWN = "unknown"
-
-Read = Callable[[], float]
+#: Stands for whatever is no operation, and for a failure of a plugin's own type.
+UNKNOWN, OTHER = "unknown", "other"
 
 
 class Metrics:
     """The counters and histograms. They cost about a microsecond each."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: str = "", backend: str = "") -> None:
         self.registry: CollectorRegistry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        self._gauge("info", "The manager, always 1", "version", "backend").labels(
+            version, backend
+        ).set(1)
         self._operations = self._counter("operations", "Requests", "operation", "outcome")
-        self._durations = self._histogram("operation_seconds", "Requests' time", "operation")
-        self._calls = self._histogram("engine_call_seconds", "Engine calls' time", "call")
+        self._durations = self._histogram(
+            "operation_duration_seconds", "Requests' time", "operation"
+        )
+        self._calls = self._histogram("engine_call_duration_seconds", "Engine calls' time", "call")
         self._call_failures = self._counter("engine_call_failures", "Failed engine calls", "call")
         self._outages = self._counter("engine_outages", "Times that the engine went away")
-        self._messages = self._counter("messages", "Messages of channels", "direction")
+        messages = self._counter("messages", "Messages of channels", "direction")
+        self._messages = {way: messages.labels(way) for way in ("sent", "received")}
         self._faults = self._counter("channel_errors", "Failures told of channels", "error_type")
         self._crashes = self._counter("crashes", "Runs that crashed", "cause")
         self._recoveries = self._counter("recoveries", "Steps of automatic recovery", "step")
         self._warnings = self._counter("health_warnings", "Failed health checks", "health")
         self._alerts = self._counter("resource_alerts", "Thresholds crossed", "resource_type")
-        self._clients = Gauge(
-            "flow_manager_clients", "Clients that are in", ("frontend",), registry=self.registry
-        )
+        self._clients = self._gauge("clients", "Clients that are in", "frontend")
         self._takers: Mapping[type[Event], Callable[[Any], None]] = {
             MessageReceived: lambda _: self.message("received"),
-            ErrorReported: lambda e: self._count(self._faults, e.error.get("error_type", "")),
             ContainerCrashed: lambda e: self._count(self._crashes, _cause(e)),
             RecoveryScheduled: lambda _: self._count(self._recoveries, "scheduled"),
             ContainerRecovered: lambda _: self._count(self._recoveries, "recovered"),
@@ -68,9 +72,17 @@ class Metrics:
             ResourceAlerted: lambda e: self._count(self._alerts, e.resource_type),
         }
 
-    def text(self) -> bytes:
-        """All of it, in Prometheus' text format."""
-        return bytes(generate_latest(self.registry))
+    def text(self, accept: str = "") -> tuple[bytes, str]:
+        """All of it, and its media type; asks nobody and waits for nothing.
+
+        Args:
+            accept: an ``Accept`` header; OpenMetrics where that has it, else Prometheus' own text.
+        """
+        offered = {entry.partition(";")[0].strip().lower() for entry in accept.split(",")}
+        if OPENMETRICS in offered:
+            text = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
+            return bytes(text), OPENMETRICS_TYPE
+        return bytes(generate_latest(self.registry)), CONTENT_TYPE_PLAIN_0_0_4
 
     def event(self, event: Event) -> None:
         """Count something that happened."""
@@ -80,7 +92,11 @@ class Metrics:
 
     def message(self, direction: str) -> None:
         """Count a message that was ``sent`` or ``received``."""
-        self._messages.labels(direction).inc()
+        self._messages[direction].inc()
+
+    def channel_error(self, error: FlowManagerError) -> None:
+        """Count a failure that no request asked about."""
+        self._count(self._faults, _type_of(error))
 
     @contextmanager
     def operation(self, name: str) -> Iterator[None]:
@@ -94,7 +110,7 @@ class Metrics:
             yield
             outcome = OK
         except FlowManagerError as error:
-            outcome = error.error_type
+            outcome = _type_of(error)
             raise
         finally:
             self._operations.labels(name, outcome).inc()
@@ -124,22 +140,14 @@ class Metrics:
         """Count a client out."""
         self._clients.labels(frontend).dec()
 
-    def watch(self, name: str, told: str, read: Read) -> None:
-        """Have a number read whenever it is asked for."""
-        Gauge(f"flow_manager_{name}", told, registry=self.registry).set_function(read)
-
-    def watch_states(self, name: str, told: str, read: Mapping[str, Read]) -> None:
-        """Have a number read for each of some states."""
-        gauge = Gauge(f"flow_manager_{name}", told, ("state",), registry=self.registry)
-        for state, function in read.items():
-            gauge.labels(state).set_function(function)
+    def _gauge(self, name: str, told: str, *labels: str) -> Gauge:
+        return Gauge(f"{PREFIX}{name}", told, labels, registry=self.registry)
 
     def _counter(self, name: str, told: str, *labels: str) -> Counter:
-        return Counter(f"flow_manager_{name}", told, labels, registry=self.registry)
+        return Counter(f"{PREFIX}{name}", told, labels, registry=self.registry)
 
     def _histogram(self, name: str, told: str, *labels: str) -> Histogram:
-        full = f"flow_manager_{name}"
-        return Histogram(full, told, labels, buckets=BUCKETS, registry=self.registry)
+        return Histogram(f"{PREFIX}{name}", told, labels, buckets=BUCKETS, registry=self.registry)
 
     @staticmethod
     def _count(counter: Counter, label: str) -> None:
@@ -150,3 +158,8 @@ def _cause(event: ContainerCrashed) -> str:
     if event.crash_details.get("oom_killed"):
         return "out_of_memory"
     return "signal" if event.crash_details.get("signal") else "exit_code"
+
+
+def _type_of(error: FlowManagerError) -> str:
+    """The failure's type, of those that the contract has: a plugin might make up any number."""
+    return error.error_type if error.error_type in ERROR_TYPES else OTHER

@@ -61,6 +61,7 @@ class Reporter:
     def error(self, record: ContainerRecord, error: FlowManagerError) -> None:
         """Tell of a failure that no request asked about."""
         error.about(container_id=record.short_id, operation="channel")
+        self._metrics.channel_error(error)
         self.tell(ErrorReported(container_id=record.id, error=self.error_body(error)))
 
     async def keep_up(self) -> None:

@@ -22,6 +22,7 @@ from flow_manager_core.fields import (
     JsonValue,
     LabelFilter,
     Labels,
+    LogPart,
     MemoryBytes,
     MessageCommand,
     NetworkName,
@@ -51,6 +52,7 @@ from flow_manager_core.models import (
     RestartMode,
     RestartPolicy,
 )
+from flow_manager_core.settings import LogLevel
 from flow_manager_core.structuring import Faulty
 
 
@@ -439,3 +441,19 @@ class VerifyBackup(Request):
 
     operation: ClassVar[str] = "verify_backup"
     path: BackupPath
+
+
+@frozen(kw_only=True)
+class GetLogLevel(Request):
+    """Ask how much the manager's own log tells."""
+
+    operation: ClassVar[str] = "get_log_level"
+
+
+@frozen(kw_only=True)
+class SetLogLevel(Request):
+    """Have the manager's log tell more or less, all of it or one part; ``null`` takes it back."""
+
+    operation: ClassVar[str] = "set_log_level"
+    level: LogLevel | None
+    part: LogPart | None = None

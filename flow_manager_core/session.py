@@ -10,7 +10,9 @@ from flow_manager_core.errors import FlowManagerError
 from flow_manager_core.execution import Executor
 from flow_manager_core.metrics import Metrics
 from flow_manager_core.models import Answer, Client
+from flow_manager_core.trace import tracing
 from flow_manager_core.turns import Turns
+from flow_manager_core.wire import request_id_of
 
 
 class ClientSession:
@@ -45,7 +47,8 @@ class ClientSession:
         try:
             operation, body = await self._executor.execute(name, payload, self._turns)
         except FlowManagerError as error:
-            return Answer("error", self._error_body(error))
+            with tracing(request_id_of(payload)):
+                return Answer("error", self._error_body(error))
         return Answer(operation.event, body)
 
     def close(self) -> None:

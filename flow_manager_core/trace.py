@@ -1,4 +1,8 @@
-"""Which request a task is working for, and who asked: seen in the log and in activities."""
+"""Which request a task is working for, and who asked: seen in the log and in activities.
+
+A task that a request began may outlive it, and inherits what its beginner had in its context. It
+works for the request until that was answered, and for nobody from then on.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,19 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import structlog
+from attrs import define
 
-_request_id: ContextVar[str | None] = ContextVar("flow_manager_request_id", default=None)
-_asker: ContextVar[str | None] = ContextVar("flow_manager_asker", default=None)
+
+@define(eq=False)
+class _Work:
+    """What is done on behalf of one request; shared by all tasks that do it."""
+
+    request_id: str | None
+    asker: str | None
+    over: bool = False
+
+
+_current: ContextVar[_Work | None] = ContextVar("flow_manager_work", default=None)
 
 
 @contextmanager
@@ -19,39 +33,36 @@ def tracing(request_id: str | None, by: str | None = None) -> Iterator[None]:
     Args:
         by: who asked, as `current_asker` tells it; ``None`` for the host application itself.
     """
-    asker = _asker.set(by)
-    token = None if request_id is None else _request_id.set(request_id)
+    work = _Work(request_id or current_request(), by)
+    token = _current.set(work)
     try:
-        if token is None:
-            yield
-            return
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            yield
+        yield
     finally:
-        if token is not None:
-            _request_id.reset(token)
-        _asker.reset(asker)
+        work.over = True
+        _current.reset(token)
 
 
 @contextmanager
 def for_nobody() -> Iterator[None]:
     """Start what outlives the request: its tasks must not go on in the request's name."""
-    token, asker = _request_id.set(None), _asker.set(None)
+    token = _current.set(None)
+    # A host application may have bound one of its own, which would be theirs for ever.
     bound = structlog.contextvars.get_contextvars()
     structlog.contextvars.unbind_contextvars("request_id")
     try:
         yield
     finally:
-        _request_id.reset(token)
-        _asker.reset(asker)
+        _current.reset(token)
         structlog.contextvars.bind_contextvars(**bound)
 
 
 def current_request() -> str | None:
     """The id of the request that this task works for."""
-    return _request_id.get()
+    work = _current.get()
+    return None if work is None or work.over else work.request_id
 
 
 def current_asker() -> str | None:
     """The name of who asked for what this task does: of a token, or of a frontend."""
-    return _asker.get()
+    work = _current.get()
+    return None if work is None or work.over else work.asker

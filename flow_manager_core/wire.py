@@ -26,6 +26,7 @@ from flow_manager_core.models import (
     RestartMode,
 )
 from flow_manager_core.requests import LogCursor, Request, Since
+from flow_manager_core.settings import LogLevel
 from flow_manager_core.structuring import Faulty, as_hook, describe, faults_of, strict_converter
 
 R = TypeVar("R", bound=Request)
@@ -33,7 +34,7 @@ R = TypeVar("R", bound=Request)
 #: Levels of an error's details; no operation's own come near.
 DEEPEST = 16
 
-_converter = strict_converter(RestartMode, PullPolicy, CheckType, ContainerState)
+_converter = strict_converter(RestartMode, PullPolicy, CheckType, ContainerState, LogLevel)
 for _kind, _check in CHECKS.items():
     _converter.register_structure_hook(_kind, as_hook(_check))
 

@@ -142,7 +142,8 @@ async def _fetch_image(services: Services, spec: ContainerSpec) -> None:
             )
         )
 
-    await services.backend.pull(spec.image, report)
+    with services.metrics.engine_call("pull"):
+        await services.backend.pull(spec.image, report)
 
 
 async def make_in_engine(
@@ -189,7 +190,8 @@ async def _create(services: Services, record: ContainerRecord, plan: CreatePlan)
 async def _create_once(services: Services, record: ContainerRecord, plan: CreatePlan) -> Container:
     """Create, or find what an earlier try has made although its answer was lost."""
     try:
-        return await services.backend.create(plan)
+        with services.metrics.engine_call("create"):
+            return await services.backend.create(plan)
     except EngineError as error:
         if never_sent(error):
             raise

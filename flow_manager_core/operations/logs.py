@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import anyio
+
+from flow_manager_core.contracts import LogStreamer
 from flow_manager_core.errors import InvalidRequest
-from flow_manager_core.log_following import Passed, after, line_body
+from flow_manager_core.log_following import Passed, after, line_body, size_of
 from flow_manager_core.models import Fault, LogLine
 from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.requests import GetContainerLogs, LogCursor, UnfollowContainerLogs
@@ -18,10 +21,11 @@ from flow_manager_core.turns import Turn
 EPOCH = datetime.fromtimestamp(0, UTC)
 #: Lines that are given when the request names no number.
 DEFAULT_TAIL = 1000
-#: Bounds of one answer: lines, bytes, and the bytes of a line's own fields.
+#: Bounds of one answer: lines, and bytes as JSON.
 MOST_LINES = 10_000
 ANSWER_SIZE = 1024 * 1024
-LINE_FRAME = 80
+#: Seconds without a line after which a stream that is read for an answer has no more of them.
+SILENCE = 1.0
 
 
 async def get_container_logs(
@@ -49,23 +53,63 @@ async def _read(
     services: Services, record: ContainerRecord, request: GetContainerLogs
 ) -> Sequence[LogLine]:
     """The last lines; after a cursor the first ones, so that none is missed."""
-    cursor = request.cursor
-    since = cursor.at if cursor else request.since.at if request.since else None
-    tail = MOST_LINES if cursor else min(request.tail or DEFAULT_TAIL, MOST_LINES)
-    lines = await services.backend.logs(record.id, tail=tail, since=since)
-    if cursor is None:
-        return _newest(lines)
+    if request.cursor is not None:
+        # More than fits comes when the client follows, or asks again with the new cursor.
+        return _oldest(await _after(services, record, request.cursor))
+    since = request.since.at if request.since else None
+    tail = min(request.tail or DEFAULT_TAIL, MOST_LINES)
+    with services.metrics.engine_call("logs"):
+        return _newest(await services.backend.logs(record.id, tail=tail, since=since))
+
+
+async def _after(
+    services: Services, record: ContainerRecord, cursor: LogCursor
+) -> Sequence[LogLine]:
+    backend = services.backend
+    last = await backend.logs(record.id, tail=MOST_LINES, since=cursor.at)
     passed = Passed(cursor)
-    new = [line for line in lines if not passed.passes(line)]
-    # More than fits comes when the client follows, or asks again with the new cursor.
-    return _oldest(new)
+    if len(last) < MOST_LINES:
+        return [line for line in last if not passed.passes(line)]
+    # There may be others before these.
+    if not isinstance(backend, LogStreamer):
+        every = await backend.logs(record.id, tail=None, since=cursor.at)
+        return [line for line in every if not passed.passes(line)][:MOST_LINES]
+    return await _first(backend, record, cursor, last[-1].timestamp)
+
+
+async def _first(
+    backend: LogStreamer, record: ContainerRecord, cursor: LogCursor, newest: datetime
+) -> Sequence[LogLine]:
+    """The first lines after a cursor, read as a stream until an answer is full.
+
+    Args:
+        newest: of a line that is there: the stream goes on until it. There may be none after the
+            cursor, and others of the same moment: then the stream falls silent.
+    """
+    found: list[LogLine] = []
+    passed = Passed(cursor)
+    with anyio.move_on_after(SILENCE) as enough:
+        size = 0
+
+        async def take(lines: Sequence[LogLine]) -> None:
+            nonlocal size
+            enough.deadline = anyio.current_time() + SILENCE
+            new = [line for line in lines if not passed.passes(line)]
+            found.extend(new)
+            size += sum(map(size_of, new))
+            at_end = any(line.timestamp >= newest for line in new)
+            if at_end or size > ANSWER_SIZE or len(found) >= MOST_LINES:
+                enough.cancel()
+
+        await backend.follow_logs(record.id, cursor.at, take)
+    return found[:MOST_LINES]
 
 
 def _newest(lines: Sequence[LogLine]) -> Sequence[LogLine]:
     """The last lines that fit an answer; a client's library refuses messages that are too large."""
     room = ANSWER_SIZE
     for count, line in enumerate(reversed(lines)):
-        room -= len(line.line.encode()) + LINE_FRAME
+        room -= size_of(line)
         if room < 0:
             return lines[len(lines) - count :]
     return lines

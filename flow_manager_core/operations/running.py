@@ -81,7 +81,7 @@ async def stop_run(
     # Noted before the engine is asked: whatever the exit code will be, it was no crash.
     await services.ledger.note(record, asked_run=seen.started_at, **intent)
     try:
-        await services.retry(partial(services.backend.stop, record.id, timeout))
+        await services.retry(partial(_stop, services, record.id, timeout))
     except FlowManagerError as error:
         if not unknown(error):
             changed = {name: getattr(before, name) for name in ("asked_run", *intent)}
@@ -89,6 +89,16 @@ async def stop_run(
         raise
     await services.supervisor.look(record)
     services.recovery.cancel(record)
+
+
+async def _stop(services: Services, container_id: str, timeout: float) -> None:
+    with services.metrics.engine_call("stop"):
+        await services.backend.stop(container_id, timeout)
+
+
+async def _remove(services: Services, container_id: str) -> None:
+    with services.metrics.engine_call("remove"):
+        await services.backend.remove(container_id)
 
 
 def unknown(error: FlowManagerError) -> bool:
@@ -163,7 +173,7 @@ async def finish_delete(services: Services, record: ContainerRecord) -> None:
     await stop_run(services, record, record.terms.stop_timeout, wish=Wish.GONE)
     services.supervisor.removing(record)
     try:
-        await services.retry(partial(services.backend.remove, record.id))
+        await services.retry(partial(_remove, services, record.id))
     except ContainerNotFound:
         pass  # somebody else was faster; what was asked for is so
     except BaseException:

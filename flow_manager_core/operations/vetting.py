@@ -61,12 +61,17 @@ async def start_vetted(services: Services, record: ContainerRecord) -> None:
     container = record.made()
     volumes = volumes_of(services, record)
     if not volumes:
-        await services.backend.start(container.id)
+        await _start(services, container.id)
         return
     await check_sources(services, volumes)
     record.unvetted = True
-    await services.backend.start(container.id)
+    await _start(services, container.id)
     await vet_run(services, record)
+
+
+async def _start(services: Services, container_id: str) -> None:
+    with services.metrics.engine_call("start"):
+        await services.backend.start(container_id)
 
 
 async def vet_run(services: Services, record: ContainerRecord) -> None:

@@ -48,6 +48,8 @@ NEEDED = {
     "disable_resource_monitoring": Role.ADMIN,
     "set_health_check_config": Role.ADMIN,
     "set_default_health_config": Role.ADMIN,
+    "get_log_level": Role.ADMIN,
+    "set_log_level": Role.ADMIN,
 }
 MATRIX = [(name, role) for name in OPERATIONS for role in Role]
 #: Who needs more than one container and its name.
@@ -62,6 +64,7 @@ MORE: dict[str, dict[str, Any]] = {
     "set_resource_thresholds": {"thresholds": {"memory_percent": 80}},
     "set_health_check_config": {"config": {"check_type": "tcp", "port": 80, "interval": 3600}},
     "set_default_health_config": {"config": None},
+    "set_log_level": {"level": "INFO"},
 }
 #: Who is refused for another reason, which shows that the role was enough.
 LATER = {

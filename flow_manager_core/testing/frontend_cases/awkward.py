@@ -47,7 +47,7 @@ class AwkwardGateway:
         """Always."""
         return True
 
-    def metrics(self) -> tuple[bytes, str]:
+    def metrics(self, accept: str = "") -> tuple[bytes, str]:
         """None."""
         return b"", "text/plain"
 

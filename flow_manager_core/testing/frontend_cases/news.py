@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -57,6 +58,29 @@ class EventCases(FrontendClients):
             await self.until(lambda: listeners[0].bodies("status_changed"))
             assert not listeners[0].bodies("container_created")
             assert not listeners[0].bodies("error")
+
+    async def test_output_that_a_client_follows_reaches_it_alone_and_in_order(self) -> None:
+        async with self.house() as house, self._listening(house, 1) as (_, listeners):
+            lines = [["stdout", f"line {number}"] for number in range(MESSAGES)]
+            made = await house.manager.execute(
+                "create_container",
+                {"image": "memory", "name": "one", "command": ["print", json.dumps(lines)]},
+            )
+            async with self.client(house.address) as client, anyio.create_task_group() as group:
+                follower = Listener()
+                await group.start(follower.listen, client)
+                payload = {"container_id": made["container_id"], "follow": True}
+                event, body = await self.ask(client, "get_container_logs", payload)
+                if event == "error":  # a frontend with no way to one client alone says so
+                    assert [fault["field"] for fault in body["about"]["errors"]] == ["follow"]
+                else:
+                    await house.manager.execute("start_container", {"container_id": "one"})
+                    wanted = [line for _, line in lines]
+                    await self.until(lambda: len(_followed(follower)) >= len(wanted))
+                    assert _followed(follower) == wanted
+                group.cancel_scope.cancel()
+            await self.until(lambda: listeners[0].heard)
+            assert not listeners[0].bodies("container_log")
 
     async def test_clients_hear_that_the_manager_closes(self) -> None:
         listener = Listener()
@@ -120,6 +144,10 @@ class EventCases(FrontendClients):
 
 def _reached(count: int, what: Callable[..., list[Any]], *about: Any) -> bool:
     return len(what(*about)) >= count
+
+
+def _followed(listener: Listener) -> list[str]:
+    return [line["line"] for body in listener.bodies("container_log") for line in body["lines"]]
 
 
 def _counted(listener: Listener) -> list[int]:

@@ -34,14 +34,15 @@ class OutputTail:
     def read(self) -> list[LogLine]:
         """The next lines; empty when there are no more for now."""
         while True:
-            if self._file is None and not self._open_next():
+            if self._file is None and not self._open(OLDER) and not self._open(NEWER):
                 return []
             assert self._file is not None
+            following = self._following()  # before the last read: nothing is written after that
             chunk = self._file.read(CHUNK)
             if chunk:
                 if found := self._lines(chunk):
                     return found
-            elif not self._rotated() or not self._open_next():
+            elif following is None or not self._open(following):
                 return []
 
     def close(self) -> None:
@@ -55,20 +56,26 @@ class OutputTail:
         parsed = [line for raw in whole if (line := parse_line(raw)) is not None]
         return [line for line in parsed if self._since is None or line.timestamp >= self._since]
 
-    def _rotated(self) -> bool:
-        """Whether the file that was read to its end is no longer the newer one."""
+    def _following(self) -> str | None:
+        """The file that comes after this one; ``None`` while this one is the newer."""
         assert self._file is not None
-        try:
-            newest = os.stat(self._folder / NEWER).st_ino
-        except FileNotFoundError:
-            return False
-        return os.fstat(self._file.fileno()).st_ino != newest
+        number = os.fstat(self._file.fileno()).st_ino
+        newest, older = self._number(NEWER), self._number(OLDER)
+        if newest is None or newest == number:
+            return None
+        # One that was rotated twice while it was read is gone, and the older one comes after it.
+        return NEWER if older is None or older == number else OLDER
 
-    def _open_next(self) -> bool:
-        first, self._rest = self._file is None, b""
-        self.close()
-        for name in (OLDER, NEWER) if first else (NEWER,):
-            with suppress(FileNotFoundError):
-                self._file = (self._folder / name).open("rb")
-                return True
+    def _number(self, name: str) -> int | None:
+        with suppress(FileNotFoundError):
+            return os.stat(self._folder / name).st_ino
+        return None
+
+    def _open(self, name: str) -> bool:
+        with suppress(FileNotFoundError):
+            file = (self._folder / name).open("rb")
+            self._rest = b""
+            self.close()
+            self._file = file
+            return True
         return False

@@ -15,6 +15,7 @@ from anyio.abc import TaskGroup
 from flow_manager_core.errors import EngineError, FlowManagerError
 from flow_manager_core.models import EngineEvent, EngineEventKind
 from flow_manager_core.providers import ProviderContext
+from flow_manager_core.trace import for_nobody
 from flow_manager_process.entries import Entries, Entry
 from flow_manager_process.identity import boot_id
 from flow_manager_process.images import base_environment, environment, resolve
@@ -140,7 +141,8 @@ class Supervision:
         except ProcessLookupError:
             await self._settle(entry, run)
         else:
-            self._tasks.start_soon(self._attend, entry, entry.live)
+            with for_nobody():
+                self._tasks.start_soon(self._attend, entry, entry.live)
 
     async def _attend(self, entry: Entry, live: LiveRun) -> None:
         try:

@@ -55,7 +55,7 @@ class HttpRoutes:
         if not (self._knows(request) or _is_here(request)):
             told = "a token is needed from other machines than this one"
             raise InvalidRequest([Fault("authorization", told)], operation="http")
-        text, kind = self._gateway.metrics()
+        text, kind = self._gateway.metrics(request.headers.get("accept", ""))
         return Response(text, media_type=kind)
 
     def _knows(self, request: Request) -> bool:

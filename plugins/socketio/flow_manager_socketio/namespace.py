@@ -136,7 +136,8 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
         """Tell one client something, and wait until it has read most of what it was told."""
         if sid in self._clients:
             await self.emit(event.name, encode(self._gateway.event_body(event)), to=sid)
-        while sid in self._clients and self.server.lags(sid):  # noqa: ASYNC110  # see `Crowd`
+        await asyncio.sleep(0)  # queueing waits for nobody
+        while sid in self._clients and not self.server.has_room(sid):  # noqa: ASYNC110  # see `Crowd`
             await asyncio.sleep(_GLANCE)
 
     async def _request(

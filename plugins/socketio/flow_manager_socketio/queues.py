@@ -13,6 +13,10 @@ from attrs import frozen
 _STALLED, _GLANCE = 0.1, 0.002
 
 
+#: The share of a queue, as its divisor, that is for what comes through a client's outlet.
+ROOM = 16
+
+
 @frozen
 class QueueLimits:
     """When a client counts as too slow: packets, characters."""
@@ -87,6 +91,14 @@ class ClientQueue(asyncio.Queue[Any]):
     def lags(self) -> bool:
         """Whether it is half full."""
         return self.qsize() * 2 >= self._limits.packets or self._size * 2 > self._limits.size
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there is room for what is only for this client, which can wait elsewhere.
+
+        Far less than makes it lag: for one that lags, all that goes to everyone is held back.
+        """
+        return self.qsize() * ROOM < self._limits.packets and self._size * ROOM < self._limits.size
 
     @property
     def reads(self) -> bool:

@@ -114,10 +114,10 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socket
         error = InvalidRequest([Fault("packet", f"cannot be read: {reason}")], operation="packet")
         return error_packet(self._error_body(error))
 
-    def lags(self, sid: str) -> bool:
-        """Whether a client has much waiting for it."""
+    def has_room(self, sid: str) -> bool:
+        """Whether little waits for a client; true of one that is gone."""
         socket = self.eio.sockets.get(self.session_of(sid))
-        return socket is not None and socket.queue.lags
+        return socket is None or socket.queue.has_room
 
     async def _opened(self, session: str, environ: dict[str, Any]) -> Any:
         line = environ["asgi.scope"].get(LINE)

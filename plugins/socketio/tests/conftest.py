@@ -17,6 +17,7 @@ import socketio
 from attrs import define, evolve, field
 
 from flow_manager_core.bus import EventBus
+from flow_manager_core.contracts import Outlet
 from flow_manager_core.errors import ContainerNotFound, FlowManagerError
 from flow_manager_core.events import Event, StatusChanged
 from flow_manager_core.log import get_log
@@ -49,9 +50,12 @@ class SmallGateway:
         self.healthy = True
         self.asked: list[tuple[str, object]] = []
         self.left: list[Client] = []
+        self.outlets: list[Outlet] = []
         self.gate = anyio.Event()
 
-    def session(self, client: Client, outlet: object = None) -> SmallSession:
+    def session(self, client: Client, outlet: Outlet | None = None) -> SmallSession:
+        assert outlet is not None
+        self.outlets.append(outlet)
         return SmallSession(self, client)
 
     def news(self) -> list[Any]:
@@ -74,7 +78,7 @@ class SmallGateway:
     def ready(self) -> bool:
         return self.healthy
 
-    def metrics(self) -> tuple[bytes, str]:
+    def metrics(self, accept: str = "") -> tuple[bytes, str]:
         return b"flow_manager_clients 1.0\n", "text/plain; version=0.0.4"
 
     def publish(self, container_id: str = "c0ffee") -> None:

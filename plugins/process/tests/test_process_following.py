@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from flow_manager_core.contracts import LogStreamer
+from flow_manager_process.backend import ProcessBackend
 from flow_manager_process.output_tail import OutputTail
 from flow_manager_process.shim import LINE_LIMIT, Recorder
 
@@ -79,3 +81,7 @@ def test_what_is_written_between_a_look_and_the_rotation_is_read(tmp_path: Path)
     found += numbers(tail)
     assert found == list(range(written.count))
     tail.close()
+
+
+def test_the_process_backend_says_that_output_can_be_followed() -> None:
+    assert issubclass(ProcessBackend, LogStreamer)

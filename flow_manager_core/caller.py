@@ -23,8 +23,11 @@ class Caller:
         self.outlet = outlet
         #: What it follows, each until its scope is cancelled.
         self.follows: dict[str, anyio.CancelScope] = {}
+        #: Whether it is gone; its last requests may still be carried out.
+        self.gone: bool = False
 
     def close(self) -> None:
         """It is gone: what it followed ends."""
+        self.gone = True
         for scope in self.follows.values():
             scope.cancel()

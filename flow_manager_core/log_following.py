@@ -79,11 +79,13 @@ class LogFollower:
 
         Raises:
             InvalidRequest: the frontend or the backend cannot.
-            SystemFault: there are too many followings.
+            SystemFault: there are too many followings, or the client is gone.
         """
         if caller.outlet is None or not isinstance(self._backend, LogStreamer):
             lacking = "frontend" if caller.outlet is None else "backend"
             raise InvalidRequest([Fault("follow", f"not supported by this {lacking}")])
+        if caller.gone:
+            raise SystemFault("The client is gone")
         if len(caller.follows) >= OF_ONE or self._under_way >= OF_ALL:
             raise SystemFault(
                 f"Too many followings: {OF_ONE} of one client, {OF_ALL} of all are the most",

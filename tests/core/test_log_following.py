@@ -190,6 +190,25 @@ async def test_followings_of_one_client_are_limited_and_end_with_it() -> None:
                 await f.follow(key)
 
 
+async def test_nothing_is_followed_for_a_client_that_left_before_its_request_was_done() -> None:
+    async with stage() as s, s.follower() as f:
+        await s.create(f.client)
+        assert s.door.frontend is not None
+        told: list[Any] = []
+
+        async def outlet(event: Any) -> None:
+            told.append(event)
+
+        manager: Any = s.door.frontend._gateway
+        session = manager.session(Client("test", "1"), outlet)
+        session.close()
+        answer = await session.answer("get_container_logs", {"container_id": "one", "follow": True})
+        assert answer.body["error_type"] == "system_error"
+        s.speaker.say("nobody hears this")
+        await anyio.sleep(0.05)
+        assert told == []
+
+
 async def test_a_stream_that_breaks_is_opened_anew_without_gap_or_repeat() -> None:
     async with stage() as s, s.follower() as f:
         key = await s.create(f.client)

@@ -28,8 +28,8 @@ class BackupShelf:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.root = Path(settings.backup_dir or settings.state_dir / "backups")
-        self.limit = settings.backup_limit
+        self.root: Path = Path(settings.backup_dir or settings.state_dir / "backups")
+        self.limit: int = settings.backup_limit
         self._under_way = 0
 
     def file(self, path: str) -> BackupFile:

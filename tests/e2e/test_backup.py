@@ -137,7 +137,7 @@ async def test_a_destroyed_flow_answers_with_its_state_here_and_on_a_host_withou
     data = manager.root / "data"
     others = await to_thread.run_sync(images_of, docker_engine)
     first = await keeper(client, manager, name="kept", volumes={str(data): "/data"})
-    for root in ("/srv/state", "/data", "/cache", "/work/own"):
+    for root in ("/srv/state", "/data", "/cache", "/job/own"):
         await told(client, first, make(root))
     await told(client, first, "import os; os.remove('/bin/tar')")
     files, about = await told(client, first, show(*ROOTS)), await told(client, first, ABOUT)

@@ -38,7 +38,7 @@ class Call:
         self._refused: Any = None
         self._errors: list[Any] = []
         self._socket: Any = None
-        self.ended = anyio.Event()
+        self.ended: anyio.Event = anyio.Event()
         io.on("*", self._take)
         io.on("connect_error", self._take_refusal)
         io.on("disconnect", self._take_end)

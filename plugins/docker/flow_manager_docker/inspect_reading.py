@@ -63,7 +63,7 @@ def _mounts(found: Mapping[str, Any]) -> tuple[Mount, ...]:
     """What is the host's; a volume of the engine's own has no place that a client chose."""
     return tuple(
         Mount(one["Source"], one["Destination"], read_only=not one["RW"])
-        for one in found["Mounts"] or ()
+        for one in found.get("Mounts") or ()
         if one["Type"] == "bind"
     )
 

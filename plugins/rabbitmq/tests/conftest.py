@@ -47,6 +47,7 @@ def managing(rabbitmq: RabbitMQ, instance: str, tmp_path: Path) -> Manage:
     ) -> AsyncIterator[FlowManager]:
         quick = RabbitMQSettings(url=rabbitmq.url, reconnect_delay=0.05, reconnect_limit=0.5)
         usual = {"instance": instance, "state_dir": tmp_path / "state", "port": 0, "token": "t"}
+        usual["monitoring"] = False  # its updates are events that no test here asks for
         async with MemoryEngine(SCRIPTED).opened() as mine:
             manager = FlowManager(
                 Settings(**{**usual, "recovery": "none", **(core or {})}),

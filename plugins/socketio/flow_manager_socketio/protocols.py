@@ -16,9 +16,7 @@ _MOST_PIECES = 1_000
 #: Bytes that may wait for a peer which asks for WebSocket pongs and does not read them.
 _MOST_UNREAD = 256 * 1024
 #: uvicorn logs every slip of a client, some with a traceback; what matters, `app` logs itself.
-_SILENT = logging.getLogger("flow_manager.socketio.uvicorn")
-_SILENT.propagate = False
-_SILENT.setLevel(logging.CRITICAL)
+_SILENT = logging.Logger("silent", logging.CRITICAL + 1)
 
 
 class Attended:

@@ -30,9 +30,9 @@ class Visit:
     __slots__ = ("_end", "_taken", "_timer", "_visitors", "address", "known", "since")
 
     def __init__(self, visitors: Visitors, address: str) -> None:
-        self.address = address
-        self.known = False
-        self.since = 0.0
+        self.address: str = address
+        self.known: bool = False
+        self.since: float = 0.0
         self._visitors = visitors
         self._end: Callable[[], object] | None = None
         self._timer: asyncio.TimerHandle | None = None

@@ -22,10 +22,10 @@ pytestmark = pytest.mark.anyio
 
 FLOWS = Path(__file__).parent / "flows"
 IMAGE = "flow-manager-test/keeper:1"
-CHANGES = ["ENV GREETING='hello there'", "VOLUME /cache", "WORKDIR /work", 'CMD ["python3"]']
+CHANGES = ["ENV GREETING='hello there'", "VOLUME /cache", "WORKDIR /job", 'CMD ["python3"]']
 #: Where the flow keeps state: its image's file system, a volume of the host's, one of the image's,
 #: and its code.
-ROOTS = ("/srv/state", "/data", "/cache", "/work")
+ROOTS = ("/srv/state", "/data", "/cache", "/job")
 PATIENCE = 30.0
 #: Bytes, which with its image make a container of 200 MB.
 BIG = 140 * 1024 * 1024
@@ -142,7 +142,7 @@ async def test_a_destroyed_flow_answers_with_its_state_here_and_on_a_host_withou
     await told(client, first, "import os; os.remove('/bin/tar')")
     files, about = await told(client, first, show(*ROOTS)), await told(client, first, ABOUT)
     assert all(len(tree) > 10 for tree in files)
-    assert about == ["hello there", "a secret", "", "/work", False, "text"]
+    assert about == ["hello there", "a secret", "", "/job", False, "text"]
 
     answer = await client.ask("backup_container", container_id=first, path="kept.tar")
     assert [part["target"] for part in answer["parts"]] == ["", "/cache", "/data"]

@@ -22,6 +22,7 @@ EXEMPT = (
     "flow_manager_cli.demo_flow.",
     "flow_manager_socketio.doorkeeper.Doorkeeper.__init__",
     "flow_manager_socketio.engine.",
+    "flow_manager_socketio.socket_server.",
     "flow_manager_socketio.namespace.Requests",
     "flow_manager_socketio.packets.TextPacket",
 )

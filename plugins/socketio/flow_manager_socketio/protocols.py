@@ -16,7 +16,8 @@ _MOST_PIECES = 1_000
 #: Bytes that may wait for a peer which asks for WebSocket pongs and does not read them.
 _MOST_UNREAD = 256 * 1024
 #: uvicorn logs every slip of a client, some with a traceback; what matters, `app` logs itself.
-_SILENT = logging.Logger("silent", logging.CRITICAL + 1)
+#: No logger of the process's, so that nobody can turn it on, or finds it among ours.
+_SILENT = logging.Logger("silent", logging.CRITICAL + 1)  # noqa: LOG001
 
 
 class Attended:

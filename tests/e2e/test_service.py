@@ -35,8 +35,15 @@ def run(*command: str, timeout: float = 60, **environ: str) -> subprocess.Comple
     )
 
 
-def left_behind() -> list[Path]:
-    return list(Path("/tmp").glob("flow-manager-demo-*"))
+def demo(*arguments: str, **environ: str) -> tuple[str, str]:
+    """Run the demo, which leaves nothing of its own; others may run beside it."""
+    command = [*CLI, "demo", *arguments]
+    told = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env={**os.environ, **environ}, **told) as process:  # type: ignore[call-overload]
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert not list(Path("/tmp").glob(f"flow-manager-demo-{process.pid}-*"))
+    return output, errors
 
 
 async def test_a_restart_of_the_service_touches_no_flow(service: Service, code: Path) -> None:
@@ -181,23 +188,18 @@ def test_the_core_alone_serves_as_the_command_does(tmp_path: Path) -> None:
 
 
 def test_the_demo_shows_the_main_job_and_leaves_nothing_behind() -> None:
-    found = run(*CLI, "demo", "--backend", "process")
-    assert found.returncode == 0, found.stderr
-    steps = [line for line in found.stdout.splitlines() if line[:1].isdigit()]
+    output, errors = demo("--backend", "process")
+    steps = [line for line in output.splitlines() if line[:1].isdigit()]
     assert len(steps) == 6
     assert "Hello" in steps[2]
     assert "exit code 3" in steps[3]
-    assert not left_behind()
-    assert found.stderr == ""
+    assert errors == ""
 
 
 @pytest.mark.docker
 def test_the_demo_on_a_real_engine(docker_engine: Any, flow_image: str) -> None:
-    arguments = ["demo", "--backend", "docker", "--image", flow_image]
-    found = run(*CLI, *arguments, DOCKER_HOST=docker_engine.url)
-    assert found.returncode == 0, found.stderr
-    assert "backend docker" in found.stdout
-    assert not left_behind()
+    output, _ = demo("--backend", "docker", "--image", flow_image, DOCKER_HOST=docker_engine.url)
+    assert "backend docker" in output
 
 
 @pytest.mark.docker

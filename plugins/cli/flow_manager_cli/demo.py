@@ -30,8 +30,9 @@ Say = Callable[[str], None]
 
 def run_demo(*, backend: str | None, image: str | None, blocked: Sequence[str], say: Say) -> int:
     """Run the demo and return the exit code; everything it made is gone afterwards."""
-    # Not below TMPDIR: a socket's path holds 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="flow-manager-demo-", dir="/tmp") as folder:
+    # Not below TMPDIR: a socket's path holds 107 bytes. Named by whose it is, should it be killed.
+    prefix = f"flow-manager-demo-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir="/tmp") as folder:
         demo = Demo(Path(folder), image, blocked, say)
         try:
             anyio.run(demo.run, backend or AUTO, backend_options=event_loop_options())

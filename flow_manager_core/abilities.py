@@ -130,8 +130,8 @@ class CommandRunner(ABC):
 
         Raises:
             ContainerNotFound: there is no such container.
-            EngineError: it does not run, the engine refuses, or the last command is still there.
-            TimeoutError: it was not done in `timeout` seconds.
+            EngineError: it does not run, or the engine refuses.
+            TimeoutError: it was not done in `timeout` seconds, or the last command is still there.
         """
 
 

@@ -264,6 +264,14 @@ async def test_a_server_that_never_answers_is_not_waited_for_beyond_the_timeout(
         assert warnings(h)[0].error == "no answer within 0.05 s"
 
 
+async def test_a_command_that_hangs_is_a_failure_that_counts() -> None:
+    async with house() as h:
+        h.engine.commands["ask"] = None
+        key = await h.create("run", health_check={**COMMAND, "timeout": 0.05})
+        await until_health(h, key, "unhealthy")
+        assert warnings(h)[0].error == "no answer within 0.05 s"
+
+
 async def test_an_endless_head_is_not_read_to_its_end() -> None:
     async def endless(stream: SocketStream) -> None:
         async with stream:

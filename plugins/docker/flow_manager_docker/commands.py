@@ -20,7 +20,6 @@ import requests
 import urllib3
 from attrs import frozen
 
-from flow_manager_core.errors import EngineError
 from flow_manager_core.models import CommandOutcome
 from flow_manager_docker.client import EngineClient
 from flow_manager_docker.log_reading import frames
@@ -57,8 +56,7 @@ class ContainerCommands:
             timeout: seconds.
 
         Raises:
-            EngineError: the last one is still there.
-            TimeoutError: it was not done in time.
+            TimeoutError: it was not done in time, or the last one is still not done.
             docker.errors.APIError: the engine refuses.
         """
         self._end_last(client, container_id)
@@ -81,11 +79,7 @@ class ContainerCommands:
     def _end_last(self, client: EngineClient, container_id: str) -> None:
         last = self._under_way.get(container_id)
         if last is not None and _runs_on(client, container_id, last):
-            raise EngineError(
-                "The last command in this container is still running",
-                container_id=container_id[:12],
-                retryable=True,
-            )
+            raise TimeoutError
         self._under_way.pop(container_id, None)
 
 

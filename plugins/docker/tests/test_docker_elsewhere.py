@@ -17,6 +17,7 @@ from flow_manager_docker.cgroup import Reading
 from flow_manager_docker.stats_connection import Endpoint
 from flow_manager_docker.stats_reading import parse_stats, tells_nothing
 from flow_manager_docker.stats_streams import StatsStreams
+from plugins.docker.tests.test_docker_commands import processes_of
 from plugins.docker.tests.workshop import Workshop, clear, until
 from tests.support.engine_proxy import EngineProxy
 
@@ -201,6 +202,17 @@ def line(**changes: Any) -> bytes:
         },
     }
     return json.dumps(found | changes).encode()
+
+
+@on_an_engine
+async def test_a_command_that_cannot_be_killed_is_late_each_time_and_the_only_one(
+    backend: DockerBackend, shop: Workshop
+) -> None:
+    made = await shop.running(backend, shop.plan("a"))
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await backend.run_command(made, ["python3", "-c", "import time; time.sleep(73)"], 0.5)
+    assert len([line for line in processes_of(made) if "time.sleep(73" in line]) == 1
 
 
 def test_a_line_of_stats_is_read_in_the_words_of_either_control_groups() -> None:

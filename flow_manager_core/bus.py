@@ -123,11 +123,6 @@ class EventBus:
             for event in events:
                 subscription.put(event)
 
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody listens; lets the hot path skip making events."""
-        return bool(self._subscriptions)
-
     def subscribers(self) -> int:
         """How many listen."""
         return len(self._subscriptions)

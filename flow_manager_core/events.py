@@ -21,11 +21,21 @@ def now() -> datetime:
 
 @frozen(kw_only=True)
 class Event:
-    """What every event carries. `container_id` is the full id."""
+    """What every event carries. `container_id` is the full id.
+
+    Args:
+        seq: its number in the journal; 0: it is not in there.
+        epoch: the name of the journal in whose order it is numbered.
+    """
 
     name: ClassVar[str]
+    #: Whether it is kept in the journal. What a later one replaces, or one client alone is told,
+    #: is not.
+    kept: ClassVar[bool] = True
     container_id: str
     timestamp: datetime = field(factory=now)
+    seq: int = field(default=0, eq=False)
+    epoch: str = field(default="", eq=False)
 
 
 @frozen(kw_only=True)
@@ -131,6 +141,7 @@ class ContainerStatusUpdated(Event):
     """How a running container is, every monitoring interval; `status` as a request would get it."""
 
     name: ClassVar[str] = "container_status_update"
+    kept: ClassVar[bool] = False
     status: Mapping[str, Any]
 
 
@@ -145,6 +156,7 @@ class ContainerLogged(Event):
     """
 
     name: ClassVar[str] = "container_log"
+    kept: ClassVar[bool] = False
     follow_id: str
     lines: Sequence[Mapping[str, Any]]
     cursor: str
@@ -155,6 +167,7 @@ class LogFollowingEnded(Event):
     """No more output comes for a following that its client has not ended itself."""
 
     name: ClassVar[str] = "container_log_ended"
+    kept: ClassVar[bool] = False
     follow_id: str
     reason: str
 
@@ -164,6 +177,7 @@ class ImagePullProgressed(Event):
     """How far a pull has come. `container_id` is empty: the container is not made yet."""
 
     name: ClassVar[str] = "image_pull_progress"
+    kept: ClassVar[bool] = False
     image: str
     status: str
     layer: str | None = None
@@ -184,6 +198,7 @@ class BackupProgressed(Event):
     """
 
     name: ClassVar[str] = "backup_progress"
+    kept: ClassVar[bool] = False
     path: str
     phase: str
     current: int
@@ -204,6 +219,7 @@ class ManagerStopping(Event):
     """The manager closes: no more requests are taken. `container_id` is empty."""
 
     name: ClassVar[str] = "manager_stopping"
+    kept: ClassVar[bool] = False
     reason: str
 
 

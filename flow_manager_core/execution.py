@@ -96,6 +96,9 @@ class Executor:
             try:
                 return await self._in_turn(operation, request, payload, turns)
             finally:
+                if operation.verb is not None:
+                    # What it did is told before it is answered.
+                    await self._services.journal.flushed()
                 self._active.discard(scope)
                 if not self._active:
                     self._idle.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -25,10 +26,12 @@ from flow_manager_core.health_checks.configs import HealthConfigs
 from flow_manager_core.health_checks.keeper import Heal, HealthKeeper
 from flow_manager_core.health_checks.probes import Probes
 from flow_manager_core.instance_folder import Workplace
+from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.lifecycle import RunEnded
 from flow_manager_core.log_following import LogFollower
 from flow_manager_core.log_levels import LogLevels
+from flow_manager_core.memory_journal import MemoryJournal
 from flow_manager_core.metrics import Metrics
 from flow_manager_core.monitoring.monitor import Monitor
 from flow_manager_core.operations.running import start_run
@@ -59,6 +62,7 @@ class _Ground:
     backend: ContainerBackend
     transport: Transport
     group: TaskGroup
+    journal: JournalWriter
     ledger: Ledger
     preferences: Preferences
     workplace: Workplace
@@ -76,12 +80,12 @@ async def build_services(
 
     An engine that does not answer is no reason not to start: it goes on being looked for.
     """
-    ground = await _enter(stack, settings, chosen)
-    services, watch = _connect(
-        ground, settings, chosen, Reporter(bus, error_body, metrics), metrics
-    )
+    ground = await _enter(stack, settings, chosen, bus)
+    reporter = Reporter(bus, ground.journal, error_body, metrics)
+    services, watch = _connect(ground, settings, chosen, reporter, metrics)
     stack.callback(services.log_levels.close)
     looked = anyio.Event()
+    ground.group.start_soon(services.journal.run)
     ground.group.start_soon(services.supervisor.run)
     ground.group.start_soon(watch.run, looked)
     ground.group.start_soon(services.monitor.run)
@@ -91,7 +95,9 @@ async def build_services(
     return services
 
 
-async def _enter(stack: AsyncExitStack, settings: Settings, chosen: Chosen) -> _Ground:
+async def _enter(
+    stack: AsyncExitStack, settings: Settings, chosen: Chosen, bus: EventBus
+) -> _Ground:
     backend, backend_context = chosen.backend
     transport, transport_context = chosen.transport
     records, past, workplace = await stack.enter_async_context(open_records(settings))
@@ -99,6 +105,9 @@ async def _enter(stack: AsyncExitStack, settings: Settings, chosen: Chosen) -> _
         backend=await stack.enter_async_context(backend.factory(backend_context)),
         transport=await stack.enter_async_context(transport.factory(transport_context)),
         group=await stack.enter_async_context(anyio.create_task_group()),
+        journal=JournalWriter(
+            MemoryJournal(), lambda events: bus.publish(*events), epoch=secrets.token_hex(8)
+        ),
         ledger=Ledger(records, past),
         preferences=Preferences(records, past.facts),
         workplace=workplace,
@@ -161,6 +170,7 @@ def _connect(
         recovery=Recoverer(policy, reporter, ground.ledger, gate, ground.group, start),
         reporter=reporter,
         metrics=metrics,
+        journal=ground.journal,
         ledger=ground.ledger,
         gate=gate,
         retry=Retrier(policy, gate, settings.retry_for),

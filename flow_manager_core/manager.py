@@ -47,7 +47,7 @@ from flow_manager_core.settings_check import settings_faults
 from flow_manager_core.soundness import json_object, media_type_of
 from flow_manager_core.turns import Turns
 from flow_manager_core.version import __version__
-from flow_manager_core.wire import event_body, standard_format
+from flow_manager_core.wire import event_body, numbered, standard_format
 
 #: Seconds at close for subscribers to deal with what they were told.
 LAST_WORDS = 0.5
@@ -146,10 +146,15 @@ class FlowManager:
             frontend = await stack.enter_async_context(provider.factory(context, self))
             self.addresses += frontend.addresses
         # Frontends pass the last words on before they dismiss their clients.
-        stack.push_async_callback(self._bus.delivered, LAST_WORDS)
+        stack.push_async_callback(self._last_words)
         if self.settings.on_exit is OnExit.STOP:
             stack.push_async_callback(stop_flows, self._services)
         stack.push_async_callback(self._executor.close, self.settings.shutdown_timeout)
+
+    async def _last_words(self) -> None:
+        with anyio.move_on_after(LAST_WORDS, shield=True):
+            await self._services_entered().journal.flushed()
+        await self._bus.delivered(LAST_WORDS)
 
     @property
     def version(self) -> str:
@@ -193,7 +198,7 @@ class FlowManager:
 
     def event_body(self, event: Event) -> Mapping[str, Any]:
         """The event as clients get it."""
-        return event_body(event)
+        return numbered(event, event_body(event))
 
     def error_body(self, error: FlowManagerError) -> Mapping[str, Any]:
         """A failure in the chosen error format; in the standard one where that one fails."""

@@ -17,6 +17,7 @@ from flow_manager_core.events import (
     SocketDisconnected,
     now,
 )
+from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.log import get_log
 from flow_manager_core.metrics import Metrics
 from flow_manager_core.models import Message
@@ -27,36 +28,35 @@ ErrorBody = Callable[[FlowManagerError], Mapping[str, Any]]
 
 
 class Reporter:
-    """The way from the manager's parts to the bus.
+    """The way from the manager's parts through the journal to the bus.
 
     Args:
         error_body: the chosen error format.
         metrics: counts what is told.
     """
 
-    def __init__(self, bus: EventBus, error_body: ErrorBody, metrics: Metrics) -> None:
+    def __init__(
+        self, bus: EventBus, journal: JournalWriter, error_body: ErrorBody, metrics: Metrics
+    ) -> None:
         self._bus = bus
+        self._journal = journal
         self._metrics = metrics
         self.error_body = error_body
         self.news: News = News()
 
     def tell(self, *events: Event) -> None:
-        """Publish events, each followed by its line of the feed."""
+        """Have events kept and published, each followed by its line of the feed."""
         for event in events:
             self._metrics.event(event)
             self.news.keep(event)
-        if not self._bus.wanted:
-            return
-        for event in events:
             line = activity_of(event)
-            self._bus.publish(event, *([line] if line else []))
+            self._journal.tell(event, *([line] if line else []))
 
     def note(
         self, record: ContainerRecord, activity_type: str, message: str, **details: Any
     ) -> None:
-        """Publish a line of the feed that has no event of its own."""
-        if self._bus.wanted:
-            self._bus.publish(activity(record.id, activity_type, message, details))
+        """Have a line of the feed kept and published that has no event of its own."""
+        self._journal.tell(activity(record.id, activity_type, message, details))
 
     def error(self, record: ContainerRecord, error: FlowManagerError) -> None:
         """Tell of a failure that no request asked about."""
@@ -69,7 +69,9 @@ class Reporter:
         await self._bus.keep_up()
 
     async def relief(self) -> None:
-        """Wait while subscribers are far behind."""
+        """Wait while the journal or a subscriber is far behind."""
+        if self._journal.crowded:
+            await self._journal.relief()
         if self._bus.crowded:
             await self._bus.relief()
 

@@ -12,6 +12,7 @@ from flow_manager_core.contracts import ContainerBackend, Transport
 from flow_manager_core.gate import Gate
 from flow_manager_core.health_checks.keeper import HealthKeeper
 from flow_manager_core.instance_folder import Workplace
+from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.log_following import LogFollower
 from flow_manager_core.log_levels import LogLevels
@@ -44,6 +45,7 @@ class Services:
     recovery: Recoverer
     reporter: Reporter
     metrics: Metrics
+    journal: JournalWriter
     ledger: Ledger
     gate: Gate
     retry: Retrier

@@ -132,17 +132,22 @@ def standard_format(error: FlowManagerError, at: datetime) -> dict[str, Any]:
 
 
 def event_body(event: Event) -> dict[str, Any]:
-    """The event as clients get it; `ErrorReported` is the error object itself."""
+    """The event as clients get it, but for its number; `ErrorReported` is the error object."""
     if isinstance(event, ErrorReported):
         return dict(event.error)
     body: dict[str, Any] = {"container_id": event.container_id[:12]}
     for attribute in attrs.fields(type(event)):
-        if attribute.name not in ("container_id", "timestamp"):
+        if attribute.name not in ("container_id", "timestamp", "seq", "epoch"):
             body[attribute.name] = getattr(event, attribute.name)
     if isinstance(event, MessageReceived):
         body["message"] = dict(event.message)
     body["timestamp"] = timestamp(event.timestamp)
     return body
+
+
+def numbered(event: Event, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An event's body with its place in the journal, where it has one."""
+    return {**body, "seq": event.seq, "epoch": event.epoch} if event.seq else body
 
 
 def ports_body(ports: tuple[PortMapping, ...]) -> dict[str, int]:

@@ -60,12 +60,12 @@ async def test_flows_are_held_back_until_a_crowded_subscriber_has_read() -> None
         assert not bus.crowded
 
 
-async def test_nothing_is_wanted_where_nobody_listens() -> None:
+async def test_subscribers_are_counted() -> None:
     bus = EventBus()
-    assert not bus.wanted
+    assert not bus.subscribers()
     with bus.subscribe():
-        assert bus.wanted
-    assert not bus.wanted
+        assert bus.subscribers()
+    assert not bus.subscribers()
 
 
 async def test_all_flows_that_were_held_back_go_on_together() -> None:

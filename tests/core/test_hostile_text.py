@@ -11,7 +11,9 @@ import pytest
 from flow_manager_core.bus import EventBus
 from flow_manager_core.errors import ChannelError
 from flow_manager_core.events import now
+from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.logs import ConsoleFormatter, JsonFormatter
+from flow_manager_core.memory_journal import MemoryJournal
 from flow_manager_core.metrics import Metrics
 from flow_manager_core.models import Message
 from flow_manager_core.reporter import ChannelReporter, Reporter
@@ -33,7 +35,9 @@ async def test_what_a_flow_says_is_logged_in_one_line_without_control_characters
     caplog: pytest.LogCaptureFixture, formatter: logging.Formatter, text: str
 ) -> None:
     record = cast("Any", SimpleNamespace(id="c" * 64, short_id="c" * 12, notify=lambda: None))
-    reporter = Reporter(EventBus(), lambda error: standard_format(error, now()), Metrics())
+    bus = EventBus()
+    journal = JournalWriter(MemoryJournal(), lambda events: bus.publish(*events))
+    reporter = Reporter(bus, journal, lambda error: standard_format(error, now()), Metrics())
     channel = ChannelReporter(record, reporter, lambda _: None)
     with caplog.at_level(logging.DEBUG, "flow_manager"):
         await channel.message_arrived(Message(text, {text: [text]}, extra={text: text}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flow_manager_sdk.address import socket_path
 from flow_manager_sdk.channel import Channel
-from flow_manager_sdk.errors import BadFrame, FlowError, NoSocket, NotConnected
+from flow_manager_sdk.errors import BadFrame, FlowError, NoSocket, NotConnected, SpoolFault
 from flow_manager_sdk.flow import Flow
 from flow_manager_sdk.frames import Message
 
@@ -16,6 +16,7 @@ __all__ = [
     "Message",
     "NoSocket",
     "NotConnected",
+    "SpoolFault",
     "socket_path",
 ]
 __version__ = "0.1.0"

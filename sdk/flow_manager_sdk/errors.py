@@ -15,5 +15,9 @@ class NotConnected(FlowError):
     """There is no connection to the manager, or it ended."""
 
 
+class SpoolFault(FlowError):
+    """The file for what must outlive the process cannot be used."""
+
+
 class BadFrame(FlowError):
     """Bytes that are no message, or a message that cannot be sent."""

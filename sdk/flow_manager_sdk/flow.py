@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any, Callable, TypeVar
 
 from flow_manager_sdk.address import Address
+from flow_manager_sdk.durable import Durable
 from flow_manager_sdk.errors import NotConnected
 from flow_manager_sdk.frames import LIMIT, Message, encode
 from flow_manager_sdk.handlers import Handlers, guarded
@@ -21,6 +22,8 @@ from flow_manager_sdk.telling import tell
 INBOX = 16
 #: Seconds that `Flow.send` waits for a connection by default.
 SEND_PATIENCE = 10.0
+#: Seconds for the manager to store what is left when `Flow.run` ends.
+LAST_WORDS = 2.0
 #: Seconds between two signs of life while handlers do not keep up.
 SIGN_INTERVAL = 1.0
 #: Seconds after which a worker without work looks whether the flow is to end.
@@ -38,9 +41,12 @@ class Flow:
         secret: what to show at a TCP address; left out: from ``FLOW_SECRET``.
         workers: threads that run handlers; 1: one at a time, in order.
         limit: bytes of one message's JSON.
+        spool: path of a file in which durable messages outlive this process; left out: they are
+            kept in memory.
 
     Raises:
         NoSocket: there is no path or secret, and the environment has none.
+        SpoolFault: the spool cannot be used.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class Flow:
         secret: str | None = None,
         workers: int = 1,
         limit: int = LIMIT,
+        spool: str | None = None,
     ) -> None:
         if workers < 1:
             raise ValueError("workers must be 1 or more")
@@ -58,7 +65,8 @@ class Flow:
         self._handlers = Handlers(limit)
         self._greeters: list[Callable[[], object]] = []
         address = Address(path, secret)
-        self._link = Link(address, limit, self._on_connected, self._on_message)
+        self._durable = Durable(limit, spool)
+        self._link = Link(address, limit, self._durable, self._on_connected, self._on_message)
         # The one kind of queue that a signal handler may put into.
         self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._room = threading.Semaphore(INBOX)
@@ -87,22 +95,44 @@ class Flow:
         id: str | None = None,
         reply_to: str | None = None,
         timeout: float = SEND_PATIENCE,
+        durable: bool = False,
     ) -> None:
         """Send a message, from any thread.
+
+        A durable one is kept here until the manager has stored it, through all breaks, and is
+        stored once. In the spool it is on disk when this returns.
 
         Args:
             command: what it is about.
             data: any JSON value.
             id: names a question, so that it can be answered.
             reply_to: the id of the question that this answers.
-            timeout: seconds that a connection may take to come up.
+            timeout: seconds that a connection may take to come up; for a durable one: that it may
+                wait while too many are kept already.
+            durable: whether it must not be lost.
 
         Raises:
             BadFrame: it is over the limit, or holds what JSON cannot say.
-            NotConnected: there was no connection in time.
+            NotConnected: there was no connection in time, or too many waited.
+            SpoolFault: a durable one cannot be kept.
         """
-        frame = encode(Message(command, data, id, reply_to), self._limit)
+        message = Message(command, data, id, reply_to)
+        if durable:
+            self._durable.outgoing.add(message, timeout, self._wanted)
+            return
+        frame = encode(message, self._limit)
         self._link.send_frame(frame, timeout, self._wanted)
+
+    def flush(self, timeout: float = SEND_PATIENCE) -> bool:
+        """Wait until the manager has stored every durable message.
+
+        Args:
+            timeout: seconds.
+
+        Returns:
+            Whether it has.
+        """
+        return self._durable.outgoing.flush(timeout)
 
     def run(self) -> None:
         """Serve until SIGTERM, SIGINT or `stop`; return after the handlers that run then.
@@ -115,6 +145,7 @@ class Flow:
             threading.Thread(target=self._help, name="flow-worker", daemon=True)
             for _ in range(self._workers - 1)
         ]
+        self._durable.outgoing.open()
         self._link.open()
         try:
             for helper in helpers:
@@ -124,11 +155,21 @@ class Flow:
             self.stop()
             for helper in helpers:
                 helper.join()
-            self._link.close()
+            self._leave()
             self._give_back(former)
             self._reset()
         if self._ended_by:
             raise self._ended_by.pop()
+
+    def close(self) -> None:
+        """Close the spool, once `run` has returned for good; without one there is nothing to do."""
+        self._durable.close()
+
+    def _leave(self) -> None:
+        if self._link.connected:
+            self.flush(LAST_WORDS)
+        self._durable.outgoing.close()
+        self._link.close()
 
     def stop(self) -> None:
         """End `run`, from any thread, a handler or a signal handler; messages waiting are left."""
@@ -187,6 +228,9 @@ class Flow:
         frame = self._handlers.answer(message)
         if frame is not None:
             self._answer(frame)
+        acknowledgement = self._durable.acknowledgement(message)
+        if acknowledgement is not None:
+            self._link.send_now(acknowledgement)
 
     def _answer(self, frame: bytes) -> None:
         try:

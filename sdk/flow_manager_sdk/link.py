@@ -9,9 +9,10 @@ from typing import Callable
 
 from flow_manager_sdk.address import Address
 from flow_manager_sdk.channel import Channel
+from flow_manager_sdk.durable import Durable
 from flow_manager_sdk.errors import BadFrame, NotConnected
 from flow_manager_sdk.frames import Message
-from flow_manager_sdk.signs import HELLO, PING, UNASKED, answer
+from flow_manager_sdk.signs import PING, UNASKED, answer
 from flow_manager_sdk.telling import tell
 
 #: Seconds before the first new try, and the most that doubling it leads to.
@@ -27,25 +28,34 @@ class Link:
     Args:
         address: of the manager.
         limit: bytes of one message's JSON.
+        durable: what the flow and the manager must not lose.
         on_connected: called after each connect, in the link's thread.
-        on_message: called with each message but pings, in the link's thread.
+        on_message: called with each message that is for the flow, in the link's thread.
     """
 
     def __init__(
         self,
         address: Address,
         limit: int,
+        durable: Durable,
         on_connected: Callable[[], None],
         on_message: Callable[[Message], None],
     ) -> None:
         self._address = address
         self._limit = limit
+        self._durable = durable
         self._on_connected = on_connected
         self._on_message = on_message
         self._channel: Channel | None = None
         self._changed = threading.Condition()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection."""
+        with self._changed:
+            return self._channel is not None
 
     def open(self) -> None:
         """Begin to connect."""
@@ -83,13 +93,17 @@ class Link:
                 self._drop(channel)
 
     def show_life(self) -> None:
-        """Tell that the flow is there, unasked; a connection that is broken is let go."""
+        """Tell that the flow is there, unasked."""
+        self.send_now(UNASKED)
+
+    def send_now(self, frame: bytes) -> None:
+        """Send if there is a connection; one that is broken is let go."""
         with self._changed:
             channel = self._channel
         if channel is None:
             return
         try:
-            channel.send_frame(UNASKED)
+            channel.send_frame(frame)
         except NotConnected:
             self._drop(channel)
 
@@ -122,7 +136,7 @@ class Link:
     def _serve(self) -> None:
         address = self._address
         with Channel(address.text, secret=address.secret, limit=self._limit).connect() as channel:
-            channel.send_frame(HELLO)
+            channel.send_frame(self._durable.greeting())
             with self._changed:
                 self._channel = channel
                 self._changed.notify_all()
@@ -145,10 +159,13 @@ class Link:
         if message.command == PING:
             # Answered here, so that a long handler does not make the flow look dead.
             channel.send_frame(answer(message))
-        else:
-            self._on_message(message)
+        elif not self._durable.controls(channel, message):
+            mine = self._durable.take(channel, message)
+            if mine is not None:
+                self._on_message(mine)
 
     def _drop(self, channel: Channel) -> None:
         with self._changed:
             if self._channel is channel:
                 self._channel = None
+        self._durable.lost(channel)

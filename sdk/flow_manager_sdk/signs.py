@@ -8,11 +8,19 @@ from flow_manager_sdk.frames import Message, encode
 PING = "ping"
 PONG = "pong"
 
-#: The first frame of each connection: the manager may ask for signs of life, and is answered
-#: even while handlers run.
-HELLO = encode(Message("hello", {"protocol": 1, "heartbeat": True}))
 #: A sign of life that was not asked for.
 UNASKED = encode(Message(PONG))
+
+
+def hello(**durable: object) -> bytes:
+    """Make the first frame of each connection.
+
+    The manager may ask for signs of life, and is answered even while handlers run.
+
+    Args:
+        durable: where the flow is with its durable messages.
+    """
+    return encode(Message("hello", {"protocol": 2, "heartbeat": True, "durable": durable}))
 
 
 def answer(ping: Message) -> bytes:

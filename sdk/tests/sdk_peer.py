@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE = 10.0
-GREETING = {"command": "hello", "data": {"protocol": 1, "heartbeat": True}}
 
 
 class Line:
@@ -19,9 +18,11 @@ class Line:
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
+        #: What the flow's greeting says of its durable messages.
+        self.durable: dict[str, Any] = {}
         connection.settimeout(PATIENCE)
 
-    def send(self, command: str, data: Any = None, **ids: str) -> None:
+    def send(self, command: str, data: Any = None, **ids: Any) -> None:
         self.send_body(json.dumps({"command": command, "data": data, **ids}).encode())
 
     def send_body(self, body: bytes) -> None:
@@ -30,6 +31,11 @@ class Line:
     def receive(self) -> Any:
         (length,) = struct.unpack(">I", self._exactly(4))
         return json.loads(self._exactly(length).decode())
+
+    def take_greeting(self) -> None:
+        greeting = self.receive()
+        self.durable = greeting["data"].pop("durable")
+        assert greeting == {"command": "hello", "data": {"protocol": 2, "heartbeat": True}}
 
     def ask(self, command: str, data: Any = None, id: str = "q1") -> Any:
         self.send(command, data, id=id)
@@ -82,7 +88,7 @@ class Peer:
     def accept(self) -> Line:
         """Let a flow of the SDK in; it greets first."""
         line = self.accept_bare()
-        assert line.receive() == GREETING
+        line.take_greeting()
         return line
 
     def accept_bare(self) -> Line:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from flow_manager_sdk import Channel, Flow, FlowError, NoSocket, NotConnected
-from sdk.tests.sdk_peer import GREETING, PATIENCE, Line, Peer, until
+from sdk.tests.sdk_peer import PATIENCE, Line, Peer, until
 
 SDK = Path(__file__).parent.parent
 SECRET = "the-secret-of-this-flow"
@@ -211,7 +211,7 @@ def test_address_and_secret_may_be_given_in_code(
     flow = Flow(tcp_peer.url, secret=SECRET)
     flow.on_connected(flow.stop)
     thread, found = in_background(flow.run)
-    assert tcp_peer.accept_bare().receive() == GREETING
+    tcp_peer.accept_bare().take_greeting()
     thread.join(10)
     assert found == [None]
 

@@ -17,6 +17,12 @@ Run = Callable[..., Flow]
 EPOCH = "e1"
 
 
+@pytest.fixture(autouse=True)
+def last_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test waits at its end for what it leaves behind."""
+    monkeypatch.setattr("flow_manager_sdk.flow.LAST_WORDS", 0.0)
+
+
 def welcomed(peer: Peer, stored: int = 0, window: int = 100, epoch: str = EPOCH) -> Line:
     line = peer.accept()
     line.send("welcome", {"protocol": 2, "epoch": epoch, "stored": stored, "window": window})
@@ -264,7 +270,10 @@ def test_what_the_spool_does_not_take_is_not_promised(peer: Peer, tmp_path: Path
     flow.close()
 
 
-def test_what_waits_is_stored_before_an_orderly_end(peer: Peer, running: Run) -> None:
+def test_what_waits_is_stored_before_an_orderly_end(
+    peer: Peer, running: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flow_manager_sdk.flow.LAST_WORDS", 10.0)
     flow = running()
     line = welcomed(peer)
     until(lambda: flow._link.connected)

@@ -123,6 +123,14 @@ class Flow:
         frame = encode(message, self._limit)
         self._link.send_frame(frame, timeout, self._wanted)
 
+    @property
+    def sent(self) -> int:
+        """How many durable messages were kept so far, with a spool in all lives of the program.
+
+        A manager that has lost its journal is told what waits as the first of a new count.
+        """
+        return self._durable.outgoing.last
+
     def flush(self, timeout: float = SEND_PATIENCE) -> bool:
         """Wait until the manager has stored every durable message.
 

@@ -70,6 +70,12 @@ class Outgoing:
             self._last, self._pending[seq] = seq, message
             self._changed.notify_all()
 
+    @property
+    def last(self) -> int:
+        """The number of the last message that was kept; 0: there was none."""
+        with self._changed:
+            return self._last
+
     def flush(self, timeout: float) -> bool:
         """Wait until the manager has stored all; tell whether it did in time (seconds)."""
         with self._changed:

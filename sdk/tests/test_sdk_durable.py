@@ -231,7 +231,9 @@ def test_a_spool_brings_what_was_not_stored_into_the_next_life(
     for number in range(3):
         dead.send("said", number, durable=True)
     dead.close()
-    running(spool=path).send("said", 3, durable=True)
+    flow = running(spool=path)
+    assert flow.sent == 3
+    flow.send("said", 3, durable=True)
     line = welcomed(peer, stored=1)
     assert [said(line) for _ in range(3)] == [(2, 1), (3, 2), (4, 3)]
 

@@ -1,4 +1,4 @@
-"""Everybody in the test of promises: a manager, a flow, clients; each may be killed, and is back."""
+"""Everybody in the test of promises: a manager, a flow, clients; whoever is killed comes back."""
 
 from __future__ import annotations
 

@@ -7,10 +7,11 @@ file ``LOG`` as one line of JSON, and the next life goes on after the last whole
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import socketio
 from socketio.exceptions import SocketIOError
@@ -33,6 +34,11 @@ def position() -> dict[str, Any] | None:
     return {"epoch": last["epoch"], "seq": last["seq"]}
 
 
+def appending(path: Path) -> TextIO:
+    """Open the log; nobody waits for this loop."""
+    return path.open("a")
+
+
 async def greeting(url: str) -> dict[str, Any]:
     """What a new client is told."""
     client = socketio.AsyncClient(reconnection=False)
@@ -51,7 +57,7 @@ async def listen() -> None:
     since = position() or {"epoch": (await greeting(url))["epoch"], "seq": 0}
     client = socketio.AsyncClient(reconnection=False)
     ended = asyncio.Event()
-    with LOG.open("a") as log:
+    with appending(LOG) as log:
 
         def note(name: str, body: dict[str, Any]) -> None:
             if "seq" in body:
@@ -70,10 +76,8 @@ async def listen() -> None:
 
 async def main() -> None:
     while True:
-        try:
+        with contextlib.suppress(SocketIOError, OSError, TimeoutError):
             await listen()
-        except (SocketIOError, OSError, TimeoutError):
-            pass
         await asyncio.sleep(0.05)
 
 

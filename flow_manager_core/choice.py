@@ -19,6 +19,7 @@ from flow_manager_core.providers import (
     BackendProvider,
     ErrorFormatProvider,
     FrontendProvider,
+    JournalProvider,
     Provider,
     ProviderContext,
     RecoveryProvider,
@@ -33,6 +34,7 @@ class Chosen:
 
     backend: tuple[BackendProvider, ProviderContext]
     transport: tuple[TransportProvider, ProviderContext]
+    journal: tuple[JournalProvider, ProviderContext]
     frontends: tuple[tuple[FrontendProvider, ProviderContext], ...]
     recovery: RecoveryPolicy
     error_format: ErrorFormat
@@ -56,6 +58,7 @@ class Choice:
         transport: TransportProvider | None = None,
         recovery: RecoveryProvider | None = None,
         error_format: ErrorFormatProvider | None = None,
+        journal: JournalProvider | None = None,
         frontends: Sequence[FrontendProvider] | None = None,
     ) -> None:
         self._host = host
@@ -66,6 +69,7 @@ class Choice:
             "transport": transport,
             "recovery": recovery,
             "error_format": error_format,
+            "journal": journal,
             "frontends": frontends,
         }
         self._log = get_log("plugins")
@@ -97,14 +101,14 @@ class Choice:
         picked = await self.pick()
         self._tell(picked)
         backend, transport = picked.backend, picked.transport
-        recovery, formats = picked.recovery, picked.error_format
-        found = [backend, transport, recovery, formats, *picked.frontends]
-        everything = [*faults, *picked.faults, *self._unfit([p for p in found if p])]
-        if everything or not (backend and transport and recovery and formats):
+        recovery, formats, journal = picked.recovery, picked.error_format, picked.journal
+        everything = [*faults, *picked.faults, *self._unfit(picked.chosen)]
+        if everything or not (backend and transport and recovery and formats and journal):
             raise ConfigurationError(everything)
         return Chosen(
             backend=(self._guarded(backend), self.context(backend)),
             transport=(self._guarded(transport), self.context(transport)),
+            journal=(self._guarded(journal), self.context(journal)),
             frontends=tuple((self._guarded(f), self.context(f)) for f in picked.frontends),
             recovery=self._made(recovery),
             error_format=self._made(formats),
@@ -116,6 +120,7 @@ class Choice:
             (TransportProvider, self._given["transport"]),
             (RecoveryProvider, self._given["recovery"]),
             (ErrorFormatProvider, self._given["error_format"]),
+            (JournalProvider, self._given["journal"]),
             *((FrontendProvider, frontend) for frontend in self._given["frontends"] or ()),
         ]
         return [

@@ -18,6 +18,9 @@ from flow_manager_core.journals import Put, Table, number_key
 from flow_manager_core.jsontext import dumps
 from flow_manager_core.wire import event_body
 
+#: Bytes after which a page ends: what is read, searched and dropped as one.
+PAGE = 256 * 1024
+
 
 @frozen
 class LoggedEvent:
@@ -30,20 +33,37 @@ class LoggedEvent:
     body: Mapping[str, Any]
 
 
-def page_of(events: Sequence[Event]) -> Put:
-    """A page of at least one event; all have their numbers."""
-    lines = b"\n".join(_line(event) for event in events)
-    return Put(Table.EVENTS, number_key(events[-1].seq), lines)
+def line_of(event: Event, seq: int) -> bytes:
+    """An event as it is kept under a number.
+
+    Raises:
+        TypeError, ValueError, RecursionError: its body is not JSON.
+    """
+    return dumps(
+        {
+            "seq": seq,
+            "name": event.name,
+            "container": event.container_id,
+            "at": event.timestamp.timestamp(),
+            "body": event_body(event),
+        }
+    )
 
 
-def _line(event: Event) -> bytes:
-    head = {
-        "seq": event.seq,
-        "name": event.name,
-        "container": event.container_id,
-        "at": event.timestamp.timestamp(),
-    }
-    return b'%b,"body":%b}' % (dumps(head)[:-1], dumps(event_body(event)))
+def pages_of(lines: Sequence[bytes], last: int) -> Iterator[Put]:
+    """Pages of lines whose numbers follow one another.
+
+    Args:
+        last: the number of the last line.
+    """
+    page: list[bytes] = []
+    size = 0
+    for number, line in enumerate(lines, start=last - len(lines) + 1):
+        page.append(line)
+        size += len(line)
+        if size >= PAGE or number == last:
+            yield Put(Table.EVENTS, number_key(number), b"\n".join(page))
+            page, size = [], 0
 
 
 def events_of(page: bytes) -> Iterator[LoggedEvent]:

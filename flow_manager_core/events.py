@@ -231,3 +231,19 @@ class ActivityLogged(Event):
     activity_type: str
     message: str
     details: Mapping[str, Any]
+
+
+@frozen(kw_only=True)
+class EventsNotKept(Event):
+    """Events are missing in the journal's log, before this one; they were told as they happened.
+
+    Args:
+        reason: why they could not be kept.
+        count: how many they are.
+        since: when the first of them was told.
+    """
+
+    name: ClassVar[str] = "gap"
+    reason: str
+    count: int
+    since: datetime

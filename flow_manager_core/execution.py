@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -96,9 +98,6 @@ class Executor:
             try:
                 return await self._in_turn(operation, request, payload, turns)
             finally:
-                if operation.verb is not None:
-                    # What it did is told before it is answered.
-                    await self._services.journal.flushed()
                 self._active.discard(scope)
                 if not self._active:
                     self._idle.set()
@@ -110,15 +109,24 @@ class Executor:
         """Everything up to entering the turn happens at once, so that requests keep their order."""
         services = self._services
         if operation.subject is None:
-            async with turns.turn(operation.name) as turn:
+            async with turns.turn(operation.name) as turn, self._told_first(operation):
                 if not operation.needs_engine:
                     return await operation.run(services, None, request, turn)
                 return await self._ask(operation, None, request, turn)
         services.gate.require_acquaintance()
         record = operation.subject(services, request, payload)
         with services.registry.held(record):
-            async with turns.turn(record) as turn:
+            async with turns.turn(record) as turn, self._told_first(operation):
                 return await self._with(operation, record, request, turn)
+
+    @asynccontextmanager
+    async def _told_first(self, operation: Operation) -> AsyncIterator[None]:
+        """See that what it did is told before it is answered, and before the next one's turn."""
+        try:
+            yield
+        finally:
+            if operation.verb is not None:
+                await self._services.journal.flushed()
 
     async def _with(
         self, operation: Operation, record: ContainerRecord, request: Request, turn: Turn

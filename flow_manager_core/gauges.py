@@ -33,6 +33,9 @@ class Readings(Collector):
         yield GaugeMetricFamily(f"{PREFIX}engine_up", "Whether the engine answers", is_up)
         followings = self._services.log_follower.under_way()
         yield GaugeMetricFamily(f"{PREFIX}log_followings", "Followed outputs", followings)
+        refuses = float(bool(self._services.journal.refuses))
+        told = "Whether the journal refuses what it is given"
+        yield GaugeMetricFamily(f"{PREFIX}journal_refuses", told, refuses)
         yield from self._of_the_bus()
 
     def _channels(self) -> Mapping[str, float]:

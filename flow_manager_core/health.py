@@ -12,7 +12,8 @@ from flow_manager_core.version import __version__
 async def health_of(services: Services) -> dict[str, Any]:
     """Say how things stand."""
     engine = await _engine(services)
-    healthy = engine["status"] == "healthy"
+    journal = _journal(services)
+    healthy = all(part["status"] == "healthy" for part in (engine, journal))
     records = list(services.registry)
     return {
         "status": "healthy" if healthy else "degraded",
@@ -21,6 +22,7 @@ async def health_of(services: Services) -> dict[str, Any]:
         "socket_dir": str(services.settings.socket_dir),
         "components": {
             "backend": {"name": services.backend_name, **engine},
+            "journal": journal,
             "transport": {"name": services.settings.transport, "status": "healthy"},
             "containers": {
                 "known": len(records),
@@ -39,3 +41,11 @@ async def _engine(services: Services) -> dict[str, Any]:
         return {"status": "unhealthy", "error": services.gate.reason or error.message}
     engine = services.supervisor.engine
     return {"status": "healthy", "engine": engine.name, "version": engine.version}
+
+
+def _journal(services: Services) -> dict[str, Any]:
+    """What it refuses is refused to whoever asks for it, and service goes on as far as it can."""
+    named = {"name": services.journal_name}
+    if reason := services.journal.refuses:
+        return {**named, "status": "unhealthy", "error": reason}
+    return {**named, "status": "healthy"}

@@ -1,4 +1,4 @@
-"""The five registration hooks of the entry-point group ``flow_manager``.
+"""The six registration hooks of the entry-point group ``flow_manager``.
 
 A hook is a plain function (never ``async``), called once at start-up. It does no I/O and returns
 a sequence of provider records. A plugin module implements the ones it needs::
@@ -20,6 +20,7 @@ from flow_manager_core.providers import (
     BackendProvider,
     ErrorFormatProvider,
     FrontendProvider,
+    JournalProvider,
     RecoveryProvider,
     TransportProvider,
 )
@@ -69,4 +70,12 @@ def flow_manager_frontends() -> Sequence[FrontendProvider]:  # type: ignore[empt
     """Offer frontends: what lets clients in.
 
     Example: ``return [FrontendProvider(name="socketio", factory=serve)]``
+    """
+
+
+@hookspec
+def flow_manager_journals() -> Sequence[JournalProvider]:  # type: ignore[empty-body]
+    """Offer journals: what keeps what must not be lost.
+
+    Example: ``return [JournalProvider(name="sqlite", factory=lambda c, f: SqliteJournal.open(f))]``
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -26,21 +25,21 @@ from flow_manager_core.health_checks.configs import HealthConfigs
 from flow_manager_core.health_checks.keeper import Heal, HealthKeeper
 from flow_manager_core.health_checks.probes import Probes
 from flow_manager_core.instance_folder import Workplace
+from flow_manager_core.journal_life import open_journal
 from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.lifecycle import RunEnded
 from flow_manager_core.log_following import LogFollower
 from flow_manager_core.log_levels import LogLevels
-from flow_manager_core.memory_journal import MemoryJournal
 from flow_manager_core.metrics import Metrics
 from flow_manager_core.monitoring.monitor import Monitor
 from flow_manager_core.operations.running import start_run
 from flow_manager_core.operations.transfers import discard_ground
 from flow_manager_core.preferences import Preferences
-from flow_manager_core.records import open_records
 from flow_manager_core.recovery import Recoverer
 from flow_manager_core.registry import ContainerRecord, Registry
 from flow_manager_core.reporter import ErrorBody, Reporter
+from flow_manager_core.retention import Pruner, keeping_of
 from flow_manager_core.retrying import Retrier
 from flow_manager_core.services import Services
 from flow_manager_core.settings import Settings
@@ -80,12 +79,13 @@ async def build_services(
 
     An engine that does not answer is no reason not to start: it goes on being looked for.
     """
-    ground = await _enter(stack, settings, chosen, bus)
+    ground = await _enter(stack, settings, chosen, bus, metrics)
     reporter = Reporter(bus, ground.journal, error_body, metrics)
     services, watch = _connect(ground, settings, chosen, reporter, metrics)
     stack.callback(services.log_levels.close)
     looked = anyio.Event()
-    ground.group.start_soon(services.journal.run)
+    keeping = keeping_of(settings, lasting=chosen.journal[0].lasting)
+    ground.group.start_soon(Pruner(ground.journal, keeping).run)
     ground.group.start_soon(services.supervisor.run)
     ground.group.start_soon(watch.run, looked)
     ground.group.start_soon(services.monitor.run)
@@ -96,21 +96,28 @@ async def build_services(
 
 
 async def _enter(
-    stack: AsyncExitStack, settings: Settings, chosen: Chosen, bus: EventBus
+    stack: AsyncExitStack, settings: Settings, chosen: Chosen, bus: EventBus, metrics: Metrics
 ) -> _Ground:
     backend, backend_context = chosen.backend
     transport, transport_context = chosen.transport
-    records, past, workplace = await stack.enter_async_context(open_records(settings))
+    life = await stack.enter_async_context(open_journal(settings, *chosen.journal))
+    journal = JournalWriter(
+        life.journal,
+        lambda events: bus.publish(*events),
+        epoch=life.epoch,
+        last=life.past.last,
+        metrics=metrics,
+    )
+    # It outlives all who write.
+    await stack.enter_async_context(journal.running())
     ground = _Ground(
         backend=await stack.enter_async_context(backend.factory(backend_context)),
         transport=await stack.enter_async_context(transport.factory(transport_context)),
         group=await stack.enter_async_context(anyio.create_task_group()),
-        journal=JournalWriter(
-            MemoryJournal(), lambda events: bus.publish(*events), epoch=secrets.token_hex(8)
-        ),
-        ledger=Ledger(records, past),
-        preferences=Preferences(records, past.facts),
-        workplace=workplace,
+        journal=journal,
+        ledger=Ledger(journal, life.past),
+        preferences=Preferences(journal, life.past.facts),
+        workplace=life.workplace,
     )
     stack.callback(ground.group.cancel_scope.cancel)
     return ground
@@ -162,6 +169,7 @@ def _connect(
     services = Services(
         settings=settings,
         backend_name=chosen.backend[0].name,
+        journal_name=chosen.journal[0].name,
         backend=ground.backend,
         transport=ground.transport,
         registry=registry,

@@ -1,8 +1,9 @@
 """The one way into the journal: many writers' changes in one commit, in the order they came.
 
 While a commit is under way, what comes gathers, and is the next one: a group. Server events go the
-same way. They get their numbers here, are on disk with the changes that they tell of, and are
-published after that, so nobody ever heard of what the journal does not know.
+same way. They get their numbers there, are on disk with the changes that they tell of, and are
+published after that, so nobody ever heard of what the journal does not know; see `committing` for
+a journal that refuses.
 
 The overflow rule: nothing is dropped. Whoever waits for a write waits longer; what comes from flows
 is held back at its source while more than `CROWDED` events wait (`relief`).
@@ -10,32 +11,34 @@ is held back at its source while more than `CROWDED` events wait (`relief`).
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import anyio
-from attrs import define, evolve, field
 
-from flow_manager_core.errors import FlowManagerError, SystemFault
-from flow_manager_core.event_log import page_of
+from flow_manager_core.committing import Committer, Entry
+from flow_manager_core.errors import SystemFault
 from flow_manager_core.events import Event
 from flow_manager_core.journals import Change, Journal
-from flow_manager_core.log import get_log
+from flow_manager_core.metrics import Metrics
 
 #: Entries of one commit.
 GROUP = 512
 #: Events that wait; with more, the flows are held back.
 CROWDED = 2000
-
-
-@define(eq=False)
-class _Entry:
-    changes: Sequence[Change] = ()
-    events: Sequence[Event] = ()
-    urgent: bool = False
-    awaited: bool = False
-    done: anyio.Event = field(factory=anyio.Event)
-    error: FlowManagerError | None = None
+#: Seconds between two attempts while the journal refuses and there is nothing to write.
+PROBE = 2.0
+#: Seconds that events gather at most that nobody waits for.
+PACE = 0.005
+#: They gather so many times as long as the last commit took: a quick journal need not be spared,
+#: and a slow one takes no more than a fifth of the time.
+SPARING = 4.0
+#: Seconds that are not worth waiting.
+INSTANT = 0.0005
+#: Seconds at the end for what waits.
+LAST_COMMITS = 5.0
 
 
 class JournalWriter:
@@ -45,6 +48,7 @@ class JournalWriter:
         publish: takes events in their order, each once it is kept.
         epoch: names the journal in whose order the events are numbered.
         last: the number of the last event that it has.
+        metrics: counts the commits.
     """
 
     def __init__(
@@ -54,18 +58,19 @@ class JournalWriter:
         *,
         epoch: str = "",
         last: int = 0,
+        metrics: Metrics | None = None,
     ) -> None:
         self.journal = journal
         self.epoch = epoch
-        #: The number of the last event that was kept, and published.
-        self.last: int = last
         self._publish = publish
-        self._waiting: deque[_Entry] = deque()
+        self._committer = Committer(journal, publish, epoch, last, metrics or Metrics())
+        self._waiting: deque[Entry] = deque()
         self._arrived = anyio.Event()
+        self._hurry = anyio.Event()
         self._eased = anyio.Event()
         self._events = 0
         self._busy = False
-        self._log = get_log("journal")
+        self._rested = 0.0
 
     async def write(
         self, *changes: Change, events: Sequence[Event] = (), urgent: bool = False
@@ -80,9 +85,7 @@ class JournalWriter:
         Raises:
             SystemFault: neither is kept, and the events are not told.
         """
-        entry = _Entry(changes, events, urgent, awaited=True)
-        self._add(entry)
-        await entry.done.wait()
+        entry = await self._settled(changes, events, urgent=urgent)
         if entry.error is not None:
             raise SystemFault(
                 entry.error.message, retryable=entry.error.retryable, hint=entry.error.hint
@@ -93,14 +96,27 @@ class JournalWriter:
         if not self._busy and not self._waiting and not any(event.kept for event in events):
             self._publish(events)
             return
-        self._add(_Entry(events=events))
+        self._add(Entry(events=events))
 
     async def flushed(self) -> None:
         """Wait until all that came before is settled."""
         if self._busy or self._waiting:
-            entry = _Entry(awaited=True)
-            self._add(entry)
-            await entry.done.wait()
+            await self._settled()
+
+    @property
+    def last(self) -> int:
+        """The number of the last event that was kept, and published."""
+        return self._committer.last
+
+    @property
+    def logged(self) -> int:
+        """Bytes of events that were kept in this life."""
+        return self._committer.logged
+
+    @property
+    def refuses(self) -> str:
+        """Why the journal takes nothing at present; empty while it does."""
+        return self._committer.refusal.reason
 
     @property
     def crowded(self) -> bool:
@@ -113,67 +129,74 @@ class JournalWriter:
             self._eased = anyio.Event()
             await self._eased.wait()
 
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Commit for as long as the block lasts, and in the end what still waits."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.run)
+            try:
+                yield
+            finally:
+                with anyio.move_on_after(LAST_COMMITS, shield=True):
+                    await self.flushed()
+                group.cancel_scope.cancel()
+
     async def run(self) -> None:
         """Commit for as long as the manager lives."""
         while True:
-            while not self._waiting:
-                self._arrived = anyio.Event()
-                await self._arrived.wait()
-            await self._commit_group()
+            with anyio.move_on_after(PROBE if self.refuses else float("inf")):
+                while not self._waiting:
+                    self._arrived = anyio.Event()
+                    await self._arrived.wait()
+            if self._waiting:
+                await self._gather()
+                await self._commit_group()
+            else:
+                await self._committer.probe()
 
     async def drain(self) -> None:
         """Commit what waits; for the end, when `run` no longer does."""
         while self._waiting:
             await self._commit_group()
 
-    def _add(self, entry: _Entry) -> None:
+    async def _settled(
+        self, changes: Sequence[Change] = (), events: Sequence[Event] = (), *, urgent: bool = False
+    ) -> Entry:
+        done = anyio.Event()
+        entry = Entry(changes, events, urgent, done)
+        self._add(entry)
+        self._hurry.set()
+        await done.wait()
+        return entry
+
+    def _add(self, entry: Entry) -> None:
         self._waiting.append(entry)
         self._events += len(entry.events)
         self._arrived.set()
+
+    async def _gather(self) -> None:
+        """Let events come together that nobody waits for."""
+        rest = min(PACE, SPARING * self._committer.took) - (time.perf_counter() - self._rested)
+        if rest < INSTANT or any(entry.done for entry in self._waiting):
+            return
+        self._hurry = anyio.Event()
+        with anyio.move_on_after(rest):
+            await self._hurry.wait()
 
     async def _commit_group(self) -> None:
         group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
         self._busy = True
         try:
-            try:
-                await self._commit(group)
-            except FlowManagerError:
-                # One by one: what ends something may find room where the rest does not.
-                for entry in group:
-                    await self._commit_alone(entry)
+            await self._committer.commit(group)
         finally:
             self._busy = False
+            self._rested = time.perf_counter()
             self._settle(group)
 
-    async def _commit_alone(self, entry: _Entry) -> None:
-        try:
-            await self._commit([entry])
-        except FlowManagerError as error:
-            entry.error = error
-            self._log.error("The journal refuses", error=error.message)
-            if not entry.awaited:
-                self._publish(entry.events)
-
-    async def _commit(self, group: Sequence[_Entry]) -> None:
-        told: list[Event] = []
-        kept: list[Event] = []
-        for event in (event for entry in group for event in entry.events):
-            if event.kept:
-                event = evolve(event, seq=self.last + len(kept) + 1, epoch=self.epoch)  # noqa: PLW2901
-                kept.append(event)
-            told.append(event)
-        changes = [change for entry in group for change in entry.changes]
-        if kept:
-            changes.append(page_of(kept))
-        if changes:
-            with anyio.CancelScope(shield=True):
-                await self.journal.commit(changes, urgent=all(e.urgent for e in group))
-        self.last += len(kept)
-        self._publish(told)
-
-    def _settle(self, group: Sequence[_Entry]) -> None:
+    def _settle(self, group: Sequence[Entry]) -> None:
         for entry in group:
             self._events -= len(entry.events)
-            entry.done.set()
+            if entry.done:
+                entry.done.set()
         if not self.crowded:
             self._eased.set()

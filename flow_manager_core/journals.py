@@ -12,6 +12,14 @@ from enum import StrEnum
 
 from attrs import frozen
 
+from flow_manager_core.errors import SystemFault
+
+
+class JournalHangs(SystemFault):
+    """The disk did not answer in time: the changes may have been made, or may be later."""
+
+    default_retryable = True
+
 
 class Table(StrEnum):
     """The tables. Keys of a table are compared as text, byte by byte in UTF-8."""
@@ -20,13 +28,13 @@ class Table(StrEnum):
     CONTAINERS = "containers"
     #: Single facts, by name.
     FACTS = "facts"
-    #: Intent and outcome of changing operations, by request id.
+    #: Intent and outcome of changing operations, by request id. JSON objects: see `retention`.
     OPERATIONS = "operations"
     #: Messages that flows have not acknowledged, by their number.
     OUTBOX = "outbox"
     #: The last message that was stored of each sender in a flow.
     INBOX = "inbox"
-    #: What became of messages whose way has ended, by their number.
+    #: What became of messages whose way has ended, by their number. JSON objects, too.
     SETTLED = "settled"
     #: Pages of server events, each by the number of its last event.
     EVENTS = "events"
@@ -64,7 +72,7 @@ class Journal(ABC):
     """Keeps what must not be lost. One manager at a time has it.
 
     Its calls may come from several tasks at once. A call that is cancelled has been carried out as
-    a whole or not at all.
+    a whole or not at all. Keys are not empty.
     """
 
     @abstractmethod
@@ -75,6 +83,7 @@ class Journal(ABC):
             urgent: they end or remove something; a full disk must have room for that.
 
         Raises:
+            JournalHangs: nothing is known of them.
             SystemFault: none of them was made; `retryable`, with the cause in the message.
         """
 
@@ -126,3 +135,12 @@ DIGITS = 19
 def number_key(number: int) -> str:
     """A number that is not negative as a key; keys are in the order of their numbers."""
     return f"{number:0{DIGITS}d}"
+
+
+def number_of(key: str) -> int:
+    """The number that is this key.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return int(key)

@@ -10,9 +10,11 @@ from attrs import evolve
 
 from flow_manager_core.desired import Desired, Wish
 from flow_manager_core.errors import SystemFault
+from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journals import Drop, Table
 from flow_manager_core.log import get_log
 from flow_manager_core.models import Container
-from flow_manager_core.records import Past, Records
+from flow_manager_core.past import Past, desired_entry, fact_entry
 from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.terms import Terms
 
@@ -30,8 +32,8 @@ class Ledger:
         past: what the last life left.
     """
 
-    def __init__(self, records: Records, past: Past) -> None:
-        self._records = records
+    def __init__(self, journal: JournalWriter, past: Past) -> None:
+        self._journal = journal
         self._log = get_log("ledger")
         self.strays: dict[str, Desired] = dict(past.desired)
         self.life: str = past.facts.get(LIFE, "")
@@ -50,7 +52,7 @@ class Ledger:
         )
         if _same(wanted, record.desired):
             return
-        await self._records.save(wanted)
+        await self._journal.write(desired_entry(wanted), urgent=wanted.wish is not Wish.UP)
         record.desired = wanted
 
     async def note_at_least_here(self, record: ContainerRecord, **changes: Any) -> None:
@@ -69,7 +71,7 @@ class Ledger:
         """Strike an entry out; a disk that refuses leaves it to be found as a stray."""
         self.strays.pop(key, None)
         try:
-            await self._records.forget(key)
+            await self._journal.write(Drop(Table.CONTAINERS, key), urgent=True)
         except SystemFault as error:
             self._log.error("An entry could not be struck out", error=error.message)
 
@@ -89,7 +91,7 @@ class Ledger:
             return
         self.life = life
         try:
-            await self._records.save_fact(LIFE, life)
+            await self._journal.write(fact_entry(LIFE, life))
         except SystemFault as error:
             self._log.error("The engine's life could not be noted", error=error.message)
 

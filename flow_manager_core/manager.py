@@ -37,6 +37,7 @@ from flow_manager_core.providers import (
     BackendProvider,
     ErrorFormatProvider,
     FrontendProvider,
+    JournalProvider,
     RecoveryProvider,
     TransportProvider,
 )
@@ -64,7 +65,8 @@ class FlowManager:
         host: plugins that are loaded already, instead of the two above.
         provider_settings: instances of providers' settings classes, by provider name, or by
             `Provider.qualified` where two kinds have a provider of the same name.
-        backend, transport, recovery, error_format: a provider instead of the settings' choice.
+        backend, transport, recovery, error_format, journal: a provider instead of the settings'
+            choice.
         frontends: providers instead of the settings' choice.
 
     Raises:
@@ -83,6 +85,7 @@ class FlowManager:
         transport: TransportProvider | None = None,
         recovery: RecoveryProvider | None = None,
         error_format: ErrorFormatProvider | None = None,
+        journal: JournalProvider | None = None,
         frontends: Sequence[FrontendProvider] | None = None,
     ) -> None:
         self.settings: Settings = settings or Settings()
@@ -95,6 +98,7 @@ class FlowManager:
             transport=transport,
             recovery=recovery,
             error_format=error_format,
+            journal=journal,
             frontends=frontends,
         )
         self._log = get_log("manager")

@@ -17,6 +17,7 @@ from flow_manager_core.providers import (
     BackendProvider,
     ErrorFormatProvider,
     FrontendProvider,
+    JournalProvider,
     Provider,
     ProviderContext,
     RecoveryProvider,
@@ -44,13 +45,19 @@ class Picked:
     transport: TransportProvider | None
     recovery: RecoveryProvider | None
     error_format: ErrorFormatProvider | None
+    journal: JournalProvider | None
     frontends: tuple[FrontendProvider, ...]
     faults: tuple[Fault, ...]
     unavailable: Mapping[str, str] = field(factory=dict)
 
     def __contains__(self, provider: object) -> bool:
-        chosen = (self.backend, self.transport, self.recovery, self.error_format, *self.frontends)
-        return provider in chosen
+        return provider in self.chosen
+
+    @property
+    def chosen(self) -> tuple[Provider, ...]:
+        """Those that there are."""
+        one = (self.backend, self.transport, self.recovery, self.error_format, self.journal)
+        return tuple(p for p in (*one, *self.frontends) if p is not None)
 
 
 def pick_named(
@@ -86,6 +93,7 @@ def pick_named(
         transport=named(TransportProvider, settings.transport),
         recovery=named(RecoveryProvider, recovery_name(host, settings)),
         error_format=named(ErrorFormatProvider, settings.error_format),
+        journal=named(JournalProvider, settings.journal),
         frontends=tuple(one for one in frontends if one is not None),
         faults=tuple(faults),
     )

@@ -25,6 +25,7 @@ from flow_manager_core.providers import (
     BackendProvider,
     ErrorFormatProvider,
     FrontendProvider,
+    JournalProvider,
     Provider,
     RecoveryProvider,
     TransportProvider,
@@ -37,6 +38,7 @@ HOOKS: dict[str, type[Provider]] = {
     "flow_manager_recovery_policies": RecoveryProvider,
     "flow_manager_error_formats": ErrorFormatProvider,
     "flow_manager_frontends": FrontendProvider,
+    "flow_manager_journals": JournalProvider,
 }
 
 #: Seconds that one plugin may take for its import and all its hooks. Imports of the bundled ones

@@ -89,6 +89,8 @@ def _callable_faults(record: Provider) -> Iterator[str]:
         yield "its onlook cannot be called"
     if type(getattr(record, "rank", 0)) is not int:
         yield "its rank must be a whole number"
+    if type(getattr(record, "lasting", True)) is not bool:
+        yield "its lasting must be true or false"
 
 
 def _settings_faults(record: Provider) -> Iterator[str]:

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.log import get_log
-from flow_manager_core.records import Records
+from flow_manager_core.past import fact_entry
 
 #: A preference's name among the facts begins with this.
 PREFIX = "preference:"
@@ -20,8 +21,8 @@ class Preferences:
         facts: what the last life left.
     """
 
-    def __init__(self, records: Records, facts: Mapping[str, str]) -> None:
-        self._records = records
+    def __init__(self, journal: JournalWriter, facts: Mapping[str, str]) -> None:
+        self._journal = journal
         self._values = _read(facts)
 
     def get(self, name: str, default: Any) -> Any:
@@ -34,7 +35,7 @@ class Preferences:
         Raises:
             SystemFault: it cannot be kept; it is as before.
         """
-        await self._records.save_fact(PREFIX + name, json.dumps(value))
+        await self._journal.write(fact_entry(PREFIX + name, json.dumps(value)))
         self._values[name] = value
 
 
@@ -46,5 +47,5 @@ def _read(facts: Mapping[str, str]) -> dict[str, Any]:
         try:
             values[name.removeprefix(PREFIX)] = json.loads(text)
         except ValueError:
-            get_log("records").warning("A preference cannot be read", name=name)
+            get_log("journal").warning("A preference cannot be read", name=name)
     return values

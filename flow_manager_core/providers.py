@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, ClassVar
 
 from attrs import frozen
@@ -18,6 +19,7 @@ from flow_manager_core.contracts import (
     Transport,
 )
 from flow_manager_core.findings import Check
+from flow_manager_core.journals import Journal
 from flow_manager_core.log import Log
 from flow_manager_core.settings import Settings
 
@@ -122,10 +124,26 @@ class FrontendProvider(Provider):
     factory: Callable[[ProviderContext, Gateway], AbstractAsyncContextManager[Frontend]]
 
 
+@frozen(kw_only=True)
+class JournalProvider(Provider):
+    """A journal.
+
+    Args:
+        factory: its context is the journal's life. It gets a folder of its own, which nobody else
+            uses meanwhile: where it is `lasting` the instance's, else one that ends with it.
+        lasting: whether what is kept outlives the manager.
+    """
+
+    kind: ClassVar[str] = "journal"
+    factory: Callable[[ProviderContext, Path], AbstractAsyncContextManager[Journal]]
+    lasting: bool = True
+
+
 __all__ = [
     "BackendProvider",
     "ErrorFormatProvider",
     "FrontendProvider",
+    "JournalProvider",
     "NoSettings",
     "Provider",
     "ProviderContext",

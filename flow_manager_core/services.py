@@ -37,6 +37,7 @@ class Services:
 
     settings: Settings
     backend_name: str
+    journal_name: str
     backend: ContainerBackend
     transport: Transport
     registry: Registry

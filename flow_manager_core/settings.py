@@ -28,13 +28,6 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-class RecordsKind(StrEnum):
-    """Where desired states are kept: in the state folder, or for one life of the manager alone."""
-
-    FILE = "file"
-    MEMORY = "memory"
-
-
 class OnExit(StrEnum):
     """What becomes of running flows when the manager closes."""
 
@@ -72,8 +65,10 @@ class Settings:
         tls_key: a PEM file, the key that goes with it.
         socket_dir: where the channels' sockets stand.
         state_dir: what the manager keeps between its lives.
-        records: where desired states are kept: ``file`` (in `state_dir`, which then belongs to one
-            manager of this instance at a time) or ``memory``: a later life knows the labels alone.
+        journal: a provider's name: ``sqlite`` (in `state_dir`, which then belongs to one manager of
+            this instance at a time) or ``memory``: a later life knows the containers' labels alone.
+        journal_keep_age: seconds that the journal keeps events, and what has ended.
+        journal_keep_bytes: of its events, and of messages whose way has ended.
         volume_roots: folders below which ``volumes`` and ``code_path`` may point.
         kept_paths: files and folders that no ``volumes`` and no ``code_path`` may hold; the
             configuration file always belongs to them.
@@ -121,7 +116,9 @@ class Settings:
     tls_key: str = ""
     socket_dir: Path = field(default=Path("/tmp/kawaflow/sockets"), metadata=_env("SOCKET_DIR"))
     state_dir: Path = field(factory=_default_state_dir, metadata=_env("STATE_DIR"))
-    records: RecordsKind = RecordsKind.FILE
+    journal: str = "sqlite"
+    journal_keep_age: float = 30 * 86400.0
+    journal_keep_bytes: int = 256 * 1024**2
     volume_roots: tuple[Path, ...] = field(factory=lambda: (Path.cwd(),))
     kept_paths: tuple[Path, ...] = ()
     code_limit: int = 1024**3

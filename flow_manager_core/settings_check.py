@@ -25,13 +25,19 @@ POSITIVE = (
     "monitoring_interval",
     "backup_stall_timeout",
 )
+#: Seconds; ten years.
+LONGEST_AGE = 3650 * 86400
+#: Bytes; a client that was away for a moment finds what it missed.
+LEAST_LOG = 1024**2
+#: Bytes; SQLite's own bound of a file is far beyond.
+LARGEST_LOG = 1024**4
 #: Samples of one container; some 300 bytes each.
 LONGEST_HISTORY = 100_000
 
 
 def settings_faults(settings: Settings) -> list[Fault]:
     """Name every setting that cannot be."""
-    faults = [*_duration_faults(settings), *_backup_faults(settings)]
+    faults = [*_duration_faults(settings), *_backup_faults(settings), *_journal_faults(settings)]
     if not INSTANCE.fullmatch(settings.instance):
         faults.append(Fault("instance", "must hold 1 to 63 letters, digits, _ . -"))
     if not 0 <= settings.port <= 65535:
@@ -68,6 +74,16 @@ def _backup_faults(settings: Settings) -> list[Fault]:
         faults.append(Fault("backup_dir", "must be an absolute path"))
     if settings.backup_limit < 1:
         faults.append(Fault("backup_limit", "must be at least 1 byte"))
+    return faults
+
+
+def _journal_faults(settings: Settings) -> list[Fault]:
+    faults = []
+    if not 1 <= settings.journal_keep_age <= LONGEST_AGE:
+        faults.append(Fault("journal_keep_age", f"must be from 1 to {LONGEST_AGE} seconds"))
+    if not LEAST_LOG <= settings.journal_keep_bytes <= LARGEST_LOG:
+        told = f"must be from {LEAST_LOG} to {LARGEST_LOG} bytes"
+        faults.append(Fault("journal_keep_bytes", told))
     return faults
 
 

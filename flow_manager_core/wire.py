@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import attrs
 
 from flow_manager_core.errors import FlowManagerError, InvalidRequest
-from flow_manager_core.events import ErrorReported, Event, MessageReceived
+from flow_manager_core.events import ErrorReported, Event, EventsNotKept, MessageReceived
 from flow_manager_core.fields import CHECKS
 from flow_manager_core.models import (
     CheckType,
@@ -34,6 +34,7 @@ R = TypeVar("R", bound=Request)
 #: Levels of an error's details; no operation's own come near.
 DEEPEST = 16
 
+_fields: dict[type[Event], tuple[str, ...]] = {}
 _converter = strict_converter(RestartMode, PullPolicy, CheckType, ContainerState, LogLevel)
 for _kind, _check in CHECKS.items():
     _converter.register_structure_hook(_kind, as_hook(_check))
@@ -136,13 +137,24 @@ def event_body(event: Event) -> dict[str, Any]:
     if isinstance(event, ErrorReported):
         return dict(event.error)
     body: dict[str, Any] = {"container_id": event.container_id[:12]}
-    for attribute in attrs.fields(type(event)):
-        if attribute.name not in ("container_id", "timestamp", "seq", "epoch"):
-            body[attribute.name] = getattr(event, attribute.name)
+    for name in _own_fields(type(event)):
+        body[name] = getattr(event, name)
     if isinstance(event, MessageReceived):
         body["message"] = dict(event.message)
+    if isinstance(event, EventsNotKept):
+        body["since"] = timestamp(event.since)
     body["timestamp"] = timestamp(event.timestamp)
     return body
+
+
+def _own_fields(kind: type[Event]) -> tuple[str, ...]:
+    """The fields that an event does not share with all events; remembered, for they are many."""
+    found = _fields.get(kind)
+    if found is None:
+        shared = {attribute.name for attribute in attrs.fields(Event)}
+        found = tuple(a.name for a in attrs.fields(kind) if a.name not in shared)
+        _fields[kind] = found
+    return found
 
 
 def numbered(event: Event, body: Mapping[str, Any]) -> Mapping[str, Any]:

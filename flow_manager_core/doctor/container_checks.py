@@ -86,7 +86,7 @@ def _lost(study: Study, wishes: dict[str, Desired]) -> Iterator[Finding]:
 async def crash_loops(study: Study, _scene: Scene) -> Sequence[Finding]:
     """Look at how the latest runs ended; the engine's own count of restarts knows nothing of it."""
     if study.past is None:
-        raise NotExamined("the records cannot be read")
+        raise NotExamined("the journal cannot be read")
     now = time.time()
     there = {container.id: container for container in study.containers}
     looping = [

@@ -71,9 +71,9 @@ FIRST = (
         look=blocking(state_checks.state_folder),
     ),
     Check(
-        name="records",
-        asks="can the records of desired states be read",
-        look=blocking(state_checks.records),
+        name="journal",
+        asks="can the journal be read",
+        look=blocking(state_checks.journal),
     ),
     Check(name="clock", asks="is this host's clock right", look=blocking(state_checks.clock)),
     Check(name="disk", asks="is there room on the disks", look=blocking(host_checks.disk)),

@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import flow_manager_core
-from flow_manager_core.doctor.study import RECORDS, Study
+from flow_manager_core.doctor.study import Study
 from flow_manager_core.findings import Finding, NotExamined, Scene, error, fine, warning
-from flow_manager_core.records import UNREADABLE, look_at_records
-from flow_manager_core.settings import RecordsKind
+from flow_manager_core.sqlite_file import FORMER, NAME, UNREADABLE, look_back
 
 PERMISSIONS = "Verify permissions of the state folder, or run as the user that runs the service"
 #: Seconds by which two readings of one clock may differ.
@@ -47,13 +46,14 @@ def nearest(path: Path) -> Path:
     return next((one for one in (path, *path.parents) if os.path.lexists(one)), Path("/"))
 
 
-def records(study: Study, _scene: Scene) -> Sequence[Finding]:
-    """Whether the file of desired states can be read; a start is refused where it cannot."""
-    if study.configuration.settings.records is RecordsKind.MEMORY:
-        return [fine("kept in memory alone")]
-    path = study.folder / RECORDS
+def journal(study: Study, _scene: Scene) -> Sequence[Finding]:
+    """Whether the journal's file can be read; a start is refused where it cannot."""
+    chosen = study.picked.journal
+    if chosen is None or chosen.name != "sqlite":
+        return [fine("kept in memory alone" if chosen and not chosen.lasting else "none of ours")]
+    path = study.folder / NAME
     try:
-        past = look_at_records(path)
+        past = look_back(study.folder)
     except FileNotFoundError:
         return [fine("none yet")]
     except NotADirectoryError:
@@ -61,13 +61,14 @@ def records(study: Study, _scene: Scene) -> Sequence[Finding]:
     except PermissionError:
         if not os.access(path.parent, os.X_OK):
             raise NotExamined("the state folder cannot be used") from None
-        return [error(f"The records in {path} cannot be read: permission denied", PERMISSIONS)]
+        return [error(f"The journal in {path} cannot be read: permission denied", PERMISSIONS)]
     except UNREADABLE as problem:
         remedy = (
-            "Move the file away to start without it: containers are found again by their labels;"
-            " what is lost is what had not been finished"
+            "flow-manager journal rebuild moves the file away and keeps what can be read of it:"
+            " containers are found again by their labels; what is lost is what had not been"
+            " finished, and messages on their way"
         )
-        return [error(f"The records in {path} cannot be read ({problem})", remedy)]
+        return [error(f"The journal in {path} cannot be read ({problem})", remedy)]
     return [fine(f"of {len(past.desired)} containers, in {path}")]
 
 
@@ -87,7 +88,8 @@ def clock(study: Study, _scene: Scene) -> Sequence[Finding]:
 
 def _marks(study: Study) -> Iterator[tuple[str, float]]:
     """What is dated, and when."""
-    for path in (Path(str(flow_manager_core.__file__)), study.folder / RECORDS):
+    ours = [study.folder / name for name in (NAME, FORMER)]
+    for path in (Path(str(flow_manager_core.__file__)), *ours):
         try:
             yield str(path), path.stat().st_mtime
         except OSError:  # it is not there, or told of by the check of the state folder

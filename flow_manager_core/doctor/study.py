@@ -15,13 +15,13 @@ from flow_manager_core.configuration import Configuration
 from flow_manager_core.contracts import Onlooker
 from flow_manager_core.findings import NotExamined, Scene, in_thread
 from flow_manager_core.models import Container
+from flow_manager_core.past import Past
 from flow_manager_core.picking import Picked
 from flow_manager_core.providers import Provider, ProviderContext
-from flow_manager_core.records import UNREADABLE, Past, look_at_records
 from flow_manager_core.settings import Settings
 from flow_manager_core.settings_check import settings_faults
+from flow_manager_core.sqlite_file import UNREADABLE, look_back
 
-RECORDS = "records.sqlite"
 #: Seconds for the state folder, which may be on a disk that hangs; nothing is known of it then.
 LOOKING_BACK = 10.0
 
@@ -33,8 +33,8 @@ class Study:
     Args:
         images: that the operator asks about.
         service: the process of the manager that holds the instance, if one does.
-        past: the instance's records; ``None`` where there are none or they cannot be read.
-        names: of all containers in the state folder's records; ``None`` where one cannot be read.
+        past: what the instance's journal holds; ``None`` where it cannot be read.
+        names: of all containers in the state folder's journals; ``None`` where one cannot be read.
         known: see `Scene`.
     """
 
@@ -69,9 +69,7 @@ class Study:
     @property
     def providers(self) -> list[Provider]:
         """The chosen ones."""
-        picked = self.picked
-        one = (picked.backend, picked.transport, picked.recovery, picked.error_format)
-        return [provider for provider in (*one, *picked.frontends) if provider is not None]
+        return list(self.picked.chosen)
 
     def context(self, provider: Provider) -> ProviderContext:
         """What a provider's checks get."""
@@ -125,7 +123,7 @@ class Study:
 
     def _look_back(self) -> None:
         self.service = service_of(self.folder / "lock")
-        self.past = _past(self.folder / RECORDS)
+        self.past = _past(self.folder)
         self.names = _names(self.folder.parent)
 
 
@@ -151,22 +149,22 @@ def _sound(settings: Settings) -> Settings:
 
 
 def _names(instances: Path) -> frozenset[str] | None:
-    """The names in all instances' records; ``None``: some cannot be read."""
+    """The names in all instances' journals; ``None``: some cannot be read."""
     try:
         folders = list(instances.iterdir()) if os.path.lexists(instances) else []
     except OSError:
         return None
-    pasts = [_past(folder / RECORDS) for folder in folders]
+    pasts = [_past(folder) for folder in folders]
     known = [past for past in pasts if past is not None]
     if len(known) < len(pasts):
         return None
     return frozenset(desired.name for past in known for desired in past.desired.values())
 
 
-def _past(path: Path) -> Past | None:
-    # Whatever is wrong with it is told by the check of the records.
+def _past(folder: Path) -> Past | None:
+    # Whatever is wrong with it is told by the check of the journal.
     try:
-        return look_at_records(path)
+        return look_back(folder)
     except FileNotFoundError:
         return Past({}, {})
     except UNREADABLE:

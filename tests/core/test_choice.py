@@ -25,7 +25,6 @@ from flow_manager_core.providers import (
     RecoveryProvider,
     TransportProvider,
 )
-from flow_manager_core.settings import RecordsKind
 from flow_manager_core.testing.memory_backend import memory_provider
 from flow_manager_core.testing.memory_transport import MemoryNetwork, memory_transport_provider
 
@@ -45,7 +44,7 @@ def manager(*plugins: Any, **changes: Any) -> FlowManager:
         "transport": memory_transport_provider(MemoryNetwork()),
         **changes,
     }
-    settings = Settings(**{"records": RecordsKind.MEMORY, **given.pop("settings", {})})
+    settings = Settings(**{"journal": "memory", **given.pop("settings", {})})
     return FlowManager(settings, host=PluginHost(plugins=plugins, installed=False), **given)
 
 

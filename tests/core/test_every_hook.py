@@ -20,7 +20,6 @@ from flow_manager_core.contracts import (
 from flow_manager_core.errors import ContainerNotFound
 from flow_manager_core.log import get_log
 from flow_manager_core.models import Client
-from flow_manager_core.settings import RecordsKind
 from flow_manager_core.testing.memory_backend import (
     SCRIPTED,
     MemoryBackend,
@@ -41,7 +40,7 @@ def house(tmp_path: Path) -> FlowManager:
         recovery="once",
         error_format="short",
         frontends=("window",),
-        records=RecordsKind.MEMORY,
+        journal="memory",
         state_dir=tmp_path,
     )
     return FlowManager(settings, host=PluginHost(plugins=[window_plugin], installed=False))

@@ -18,7 +18,6 @@ from flow_manager_core.health_checks.course import Course, Verdict
 from flow_manager_core.health_checks.http_status import ask_status
 from flow_manager_core.health_checks.pace import Pace
 from flow_manager_core.models import CheckType, CommandOutcome, Health, HealthCheck
-from flow_manager_core.settings import RecordsKind
 from tests.core.test_manager import NETWORK, House, house
 
 pytestmark = pytest.mark.anyio
@@ -159,7 +158,7 @@ async def test_a_container_that_somebody_stops_is_not_healed() -> None:
 async def test_a_config_can_be_chosen_at_run_time_and_outlives_the_manager(
     tmp_path: Path,
 ) -> None:
-    kept = {"records": RecordsKind.FILE, "state_dir": tmp_path}
+    kept = {"journal": "sqlite", "state_dir": tmp_path}
     async with house(**kept) as h:
         well(h)
         key = await h.create("run", name="kept")
@@ -179,7 +178,7 @@ async def test_a_config_can_be_chosen_at_run_time_and_outlives_the_manager(
 
 
 async def test_a_config_outlives_the_manager(tmp_path: Path) -> None:
-    kept = {"records": RecordsKind.FILE, "state_dir": tmp_path}
+    kept = {"journal": "sqlite", "state_dir": tmp_path}
     async with house(**kept) as outer:
         await outer.ask("set_default_health_config", config={"check_type": "socket"})
         key = await outer.create("run")

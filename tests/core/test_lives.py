@@ -13,7 +13,7 @@ import pytest
 from flow_manager_core.desired import Job, Wish
 from flow_manager_core.errors import ConfigurationError, EngineError, EngineUnavailable
 from flow_manager_core.evidence import BLINK
-from flow_manager_core.settings import OnExit, RecordsKind
+from flow_manager_core.settings import OnExit
 from flow_manager_core.testing.memory_backend import SCRIPTED, MemoryEngine
 from flow_manager_core.testing.memory_transport import MemoryNetwork
 from tests.core.test_manager import House, hold, house
@@ -33,7 +33,7 @@ class World:
         async with house(
             self.engine,
             MemoryNetwork(),
-            records=RecordsKind.FILE,
+            journal="sqlite",
             state_dir=self.folder,
             **settings,
         ) as found:
@@ -41,7 +41,7 @@ class World:
 
     async def refuses(self, words: str, **settings: Any) -> None:
         """A further manager does not start."""
-        given = {"records": RecordsKind.FILE, "state_dir": self.folder, **settings}
+        given = {"journal": "sqlite", "state_dir": self.folder, **settings}
         with pytest.raises(ConfigurationError, match=words):
             async with House(self.engine, MemoryNetwork(), **given).manager:
                 pass
@@ -163,12 +163,11 @@ async def test_what_is_stopped_at_the_exit_runs_after_the_next_start(world: Worl
         assert told(h, "container_crashed") == []
 
 
-async def test_records_that_cannot_be_read_are_kept_and_refuse_the_start(world: World) -> None:
+async def test_a_journal_that_cannot_be_read_is_kept_and_refuses_the_start(world: World) -> None:
     async with world.life() as h:
         key = await h.create("run")
-    (path,) = world.folder.glob("instances/*/records.sqlite")
-    for extra in path.parent.glob("records.sqlite-*"):
-        extra.unlink()
+    (path,) = world.folder.glob("instances/*/journal.sqlite")
+    assert list(path.parent.glob("journal.sqlite-*")) == []
     path.write_bytes(b"not a database, but something that somebody may want to look at" * 100)
     before = path.read_bytes()
     await world.refuses("cannot be read")

@@ -18,7 +18,6 @@ from flow_manager_core.events import ContainerLogged, Event
 from flow_manager_core.log_following import OF_ONE, Passed, after
 from flow_manager_core.models import Client, LogLine
 from flow_manager_core.requests import LogCursor
-from flow_manager_core.settings import RecordsKind
 from flow_manager_core.testing.memory_backend import (
     SCRIPTED,
     MemoryEngine,
@@ -107,7 +106,7 @@ async def stage() -> AsyncIterator[Stage]:
     door, speaker = MemoryDoor(), Speaker()
     async with MemoryEngine({"speaker": speaker.program, **SCRIPTED}).opened() as engine:
         manager = FlowManager(
-            Settings(reconcile_interval=0.05, records=RecordsKind.MEMORY),
+            Settings(reconcile_interval=0.05, journal="memory"),
             host=PluginHost(installed=False),
             backend=memory_provider(engine),
             transport=memory_transport_provider(MemoryNetwork()),
@@ -282,7 +281,7 @@ async def test_what_a_client_follows_goes_by_its_own_outlet_alone() -> None:
     speaker, mine, other = Speaker(), Kept(), Kept()
     async with MemoryEngine({"speaker": speaker.program}).opened() as engine:
         manager = FlowManager(
-            Settings(records=RecordsKind.MEMORY),
+            Settings(journal="memory"),
             host=PluginHost(installed=False),
             backend=memory_provider(engine),
             transport=memory_transport_provider(MemoryNetwork()),

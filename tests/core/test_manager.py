@@ -32,7 +32,6 @@ from flow_manager_core.models import (
     RestartPolicy,
 )
 from flow_manager_core.providers import RecoveryProvider
-from flow_manager_core.settings import RecordsKind
 from flow_manager_core.testing.memory_backend import (
     SCRIPTED,
     MemoryEngine,
@@ -63,7 +62,7 @@ class House:
                 **{
                     "reconcile_interval": 0.05,
                     "proof_of_life": 0.05,
-                    "records": RecordsKind.MEMORY,
+                    "journal": "memory",
                     **settings,
                 }
             ),

@@ -12,7 +12,6 @@ from flow_manager_core.errors import EngineError, FlowManagerError, InvalidReque
 from flow_manager_core.events import ContainerStatusUpdated, ResourceAlerted, now
 from flow_manager_core.models import ResourceUsage
 from flow_manager_core.monitoring.thresholds import Alarm
-from flow_manager_core.settings import RecordsKind
 from tests.core.test_manager import House, house
 
 pytestmark = pytest.mark.anyio
@@ -144,7 +143,7 @@ async def test_the_history_is_bounded_and_gives_the_latest() -> None:
 
 
 async def test_the_choices_outlive_the_manager(tmp_path: Path) -> None:
-    kept = {"records": RecordsKind.FILE, "state_dir": tmp_path, **QUICK}
+    kept = {"journal": "sqlite", "state_dir": tmp_path, **QUICK}
     async with house(**kept) as h:
         await h.ask("set_resource_thresholds", thresholds={"pids": 3})
         await h.ask("disable_resource_monitoring")

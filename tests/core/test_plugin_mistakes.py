@@ -19,7 +19,6 @@ from flow_manager_core.gate import Gate
 from flow_manager_core.models import Client, GiveUp, RecoveryHistory, Restart, RestartPolicy
 from flow_manager_core.providers import ErrorFormatProvider, RecoveryProvider
 from flow_manager_core.retrying import Retrier
-from flow_manager_core.settings import RecordsKind
 from flow_manager_core.soundness import SoundPolicy, json_object, media_type_of
 from flow_manager_core.testing.memory_backend import memory_provider
 from flow_manager_core.testing.memory_transport import MemoryNetwork, memory_transport_provider
@@ -80,7 +79,7 @@ def raise_a_bug() -> Any:
 async def manager(
     policy: Any = None, error_format: Any = standard_format
 ) -> AsyncIterator[FlowManager]:
-    settings = Settings(reconcile_interval=0.05, records=RecordsKind.MEMORY)
+    settings = Settings(reconcile_interval=0.05, journal="memory")
     recovery = RecoveryProvider(name="failing", factory=lambda _context: policy)
     formats = ErrorFormatProvider(name="failing", factory=lambda _context: error_format)
     async with FlowManager(

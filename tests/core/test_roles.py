@@ -16,7 +16,6 @@ from flow_manager_core.events import ActivityLogged
 from flow_manager_core.models import Answer, Client, Role
 from flow_manager_core.operations.table import OPERATIONS
 from flow_manager_core.requests import ContainerRequest
-from flow_manager_core.settings import RecordsKind
 from flow_manager_core.testing.memory_backend import SCRIPTED, MemoryEngine, memory_provider
 from flow_manager_core.testing.memory_transport import MemoryNetwork, memory_transport_provider
 
@@ -103,7 +102,7 @@ class House:
 async def house(folder: Path) -> AsyncIterator[House]:
     (folder / "main").write_text("code")
     settings = Settings(
-        records=RecordsKind.MEMORY,
+        journal="memory",
         volume_roots=(folder,),
         backup_dir=str(folder.with_name(f"{folder.name}-backups")),
         recovery="none",

@@ -16,7 +16,6 @@ from flow_manager_core.contracts import ContainerBackend, HostPaths
 from flow_manager_core.errors import EngineError, EngineUnavailable, FlowManagerError, VolumeRefused
 from flow_manager_core.models import Container, CreatePlan, Mount
 from flow_manager_core.providers import BackendProvider, ProviderContext
-from flow_manager_core.settings import RecordsKind
 from flow_manager_core.testing.memory_backend import SCRIPTED, MemoryBackend, MemoryEngine
 from flow_manager_core.testing.memory_transport import MemoryNetwork, memory_transport_provider
 
@@ -77,7 +76,7 @@ async def manager(root: Path, host: Host) -> AsyncIterator[FlowManager]:
         settings = Settings(
             volume_roots=(root,),
             state_dir=root / "state",
-            records=RecordsKind.MEMORY,
+            journal="memory",
             reconcile_interval=0.05,
         )
         yield FlowManager(

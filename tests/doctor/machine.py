@@ -83,8 +83,8 @@ class Machine:
         return self.root / "sockets"
 
     @property
-    def records(self) -> Path:
-        return self.state / "instances" / "default" / "records.sqlite"
+    def journal(self) -> Path:
+        return self.state / "instances" / "default" / "journal.sqlite"
 
     def arguments(self) -> list[str]:
         return [

@@ -18,7 +18,8 @@ import anyio
 import pytest
 
 from flow_manager_core.desired import Desired, Wish
-from flow_manager_core.records import SqliteRecords
+from flow_manager_core.past import desired_entry
+from flow_manager_core.sqlite_journal import SqliteJournal
 from flow_manager_unix_socket.place import Place
 from tests.doctor.machine import Fault, Machine, machine, named_and_no_other
 from tests.support.engine import missing
@@ -99,22 +100,22 @@ def state_folder_of_another_user(ill: Machine) -> Iterator[None]:
     yield
 
 
-def records_that_are_damaged(ill: Machine) -> Iterator[None]:
-    ill.records.parent.mkdir(parents=True)
-    ill.records.write_bytes(b"SQLite format 3\0" + os.urandom(4096))
+def journal_that_is_damaged(ill: Machine) -> Iterator[None]:
+    ill.journal.parent.mkdir(parents=True)
+    ill.journal.write_bytes(b"SQLite format 3\0" + os.urandom(4096))
     yield
 
 
-def records_of_a_later_version(ill: Machine) -> Iterator[None]:
+def journal_of_a_later_version(ill: Machine) -> Iterator[None]:
     keep(ill)
-    with closing(sqlite3.connect(ill.records)) as base:
+    with closing(sqlite3.connect(ill.journal)) as base:
         base.execute("PRAGMA user_version=99")
     yield
 
 
 def clock_set_back(ill: Machine) -> Iterator[None]:
     keep(ill)
-    os.utime(ill.records, (time.time() + DAY,) * 2)
+    os.utime(ill.journal, (time.time() + DAY,) * 2)
     yield
 
 
@@ -240,15 +241,14 @@ def container_that_is_lost(ill: Machine) -> Iterator[None]:
 
 
 def keep(ill: Machine, *desired: Desired) -> None:
-    """Leave records as a manager does that has ended."""
+    """Leave a journal as a manager does that has ended."""
 
-    async def save(records: SqliteRecords) -> None:
-        for one in desired:
-            await records.save(one)
+    async def save() -> None:
+        async with SqliteJournal.open(ill.journal.parent) as journal:
+            await journal.commit([desired_entry(one) for one in desired])
 
-    ill.records.parent.mkdir(parents=True)
-    with closing(SqliteRecords(ill.records)) as records:
-        anyio.run(save, records)
+    ill.journal.parent.mkdir(parents=True)
+    anyio.run(save)
 
 
 FAULTS = [
@@ -279,8 +279,8 @@ FAULTS = [
         f"belongs to the user with the id {NOBODY}",
         state_folder_of_another_user,
     ),
-    Fault("damaged records", "records", "cannot be read", records_that_are_damaged),
-    Fault("records of a later version", "records", "later version", records_of_a_later_version),
+    Fault("damaged journal", "journal", "cannot be read", journal_that_is_damaged),
+    Fault("a journal of a later version", "journal", "later version", journal_of_a_later_version),
     Fault("the clock was set back", "clock", "clock is behind", clock_set_back, "warning"),
     Fault("the disk is full", "disk", "Disk space is short: 1 MiB", full_disk),
     Fault("memory is short", "memory", "39 MiB of memory are left", little_memory),

@@ -94,7 +94,7 @@ async def test_a_machine_with_a_running_service_is_healthy_and_undisturbed(
     told = len(client.events)
     found = await examined(ill)
     assert (found.code, found.complaining) == (0, set())
-    assert {found.status(c) for c in ("channels", "service", "sockets", "records")} == {"ok"}
+    assert {found.status(c) for c in ("channels", "service", "sockets", "journal")} == {"ok"}
     assert "held by our own service" in str(found.body)
     assert "1 running flows are connected" in str(found.body)
     await client.question(flow, "info")
@@ -177,13 +177,13 @@ async def test_a_service_that_hangs_is_named(ill: Machine, service: Service) -> 
 
 
 @on_processes_alone
-async def test_after_a_service_was_killed_its_records_are_read_and_left_as_they_are(
+async def test_after_a_service_was_killed_its_journal_is_read_and_left_as_it_is(
     ill: Machine, service: Service
 ) -> None:
     async with Client(service) as client:
         await client.create(name="kept")
         await to_thread.run_sync(service.stop, signal.SIGKILL)
-        folder = ill.records.parent
+        folder = ill.journal.parent
         before = {path.name: path.read_bytes() for path in _files(folder)}
         found = await examined(ill)
         after = {path.name: path.read_bytes() for path in _files(folder)}
@@ -202,11 +202,11 @@ def _files(folder: Path) -> list[Path]:
 
 
 @on_processes_alone
-async def test_records_are_read_while_somebody_writes_them(ill: Machine, client: Client) -> None:
+async def test_the_journal_is_read_while_somebody_writes_it(ill: Machine, client: Client) -> None:
     await client.create(name="noted")
-    with closing(sqlite3.connect(ill.records)) as writer:
+    with closing(sqlite3.connect(ill.journal)) as writer:
         writer.execute("BEGIN IMMEDIATE")
-        found = await examined(ill, "--only", "records")
+        found = await examined(ill, "--only", "journal")
         writer.rollback()
     assert found.code == 0
     assert "of 1 containers" in str(found.body)

@@ -1,7 +1,7 @@
 """The real service, with a place to die before and after each step of an operation.
 
 Run as ``flow-manager`` is. The changing calls that leave the manager, to the engine, the transport
-and the records, are numbered from the moment the file that FAILPOINT_PLAN names appears or
+and the journal, are numbered from the moment the file that FAILPOINT_PLAN names appears or
 changes: ``{"step": 3, "edge": "before"}`` kills the process, with SIGKILL, before the third of
 them; step 0 kills nothing. Each call is written to the file that FAILPOINT_TRACE names. Without a
 plan the service is as it always is. Nothing of this is in the service itself: the classes at its
@@ -15,7 +15,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from typing import Any
 import attrs
 
 from flow_manager_cli.main import main
-from flow_manager_core.records import SqliteRecords
+from flow_manager_core.journals import Change, Table
+from flow_manager_core.sqlite_journal import SqliteJournal
 from flow_manager_docker import plugin as docker_plugin
 from flow_manager_process import plugin as process_plugin
 from flow_manager_unix_socket import plugin as unix_socket_plugin
@@ -32,7 +33,6 @@ BACKEND = (
     *("create", "start", "stop", "remove", "write_code", "read_code", "pull"),
     *("freeze", "thaw", "save", "ground", "fill", "discard"),
 )
-RECORDS = ("save", "forget")
 
 Method = Callable[..., Awaitable[Any]]
 
@@ -130,6 +130,25 @@ def change_transport(transport: Any) -> None:
     transport.__class__ = type(type(transport).__name__, (type(transport),), {"open": opened})
 
 
+def commit_with_points(commit: Method) -> Method:
+    """A journal's `commit`, as a failpoint wherever somebody waits for what it keeps.
+
+    Commits of nothing but events come whenever the flows and the clock have it, so they cannot be
+    counted; each of the others has events in it as well.
+    """
+
+    @functools.wraps(commit)
+    async def passing(self: object, changes: Sequence[Change], *, urgent: bool = False) -> None:
+        awaited = [each for each in changes if each.table is not Table.EVENTS]
+        if not awaited:
+            await commit(self, changes, urgent=urgent)
+            return
+        label = f"journal.{type(awaited[0]).__name__.lower()} {awaited[0].table}"
+        await POINTS.passing(label, lambda: commit(self, changes, urgent=urgent))
+
+    return passing
+
+
 def install() -> None:
     """Change the seams of this process."""
     for plugin, change in (
@@ -140,8 +159,7 @@ def install() -> None:
         provider: Any = vars(plugin)["PROVIDER"]
         factory = with_points(provider.factory, change)
         vars(plugin)["PROVIDER"] = attrs.evolve(provider, factory=factory)
-    for name in RECORDS:
-        setattr(SqliteRecords, name, point(f"records.{name}", getattr(SqliteRecords, name)))
+    SqliteJournal.commit = commit_with_points(SqliteJournal.commit)  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ PROGRAM = ("-P", str(Path(__file__).parent / "failpoint_service.py"), "serve")
 #: Seconds in which the step that is to be the last one is reached.
 REACHED = 20.0
 EDGES = ("before", "after")
+#: The first of these steps writes down what was asked for.
+RECORDED = "journal.put containers"
 
 
 @frozen
@@ -49,7 +51,7 @@ class Kill:
     @property
     def recorded(self) -> bool:
         """Whether what was asked for was written down."""
-        first = self.steps.index("records.save") + 1
+        first = self.steps.index(RECORDED) + 1
         return self.number > first or (self.number == first and self.edge == "after")
 
 
@@ -298,7 +300,7 @@ async def steps_of(operation: Operation) -> list[str]:
         assert not answer.get("error"), answer
         await house.sound(client)
         steps = house.disarm()
-    assert "records.save" in steps
+    assert RECORDED in steps
     print(f"{type(operation).__name__}: {', '.join(steps)}")
     return steps
 

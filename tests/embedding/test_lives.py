@@ -10,7 +10,6 @@ import pytest
 from flow_manager_core import FlowManager, PluginHost, Settings
 from flow_manager_core.errors import EngineError
 from flow_manager_core.providers import BackendProvider
-from flow_manager_core.settings import RecordsKind
 from flow_manager_core.testing.memory_backend import memory_provider
 from flow_manager_core.testing.memory_transport import MemoryNetwork, memory_transport_provider
 
@@ -21,7 +20,7 @@ PATIENCE = 10.0
 
 def managed(backend: BackendProvider | None = None) -> FlowManager:
     return FlowManager(
-        Settings(records=RecordsKind.MEMORY),
+        Settings(journal="memory"),
         host=PluginHost(installed=False),
         backend=backend or memory_provider(),
         transport=memory_transport_provider(MemoryNetwork()),

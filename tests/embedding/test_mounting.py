@@ -20,7 +20,6 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from flow_manager_core import FlowManager, PluginHost, Settings
 from flow_manager_core.errors import ConfigurationError
-from flow_manager_core.settings import RecordsKind
 from flow_manager_core.testing.memory_backend import memory_provider
 from flow_manager_core.testing.memory_transport import MemoryNetwork, memory_transport_provider
 from flow_manager_socketio import MountedSocketIO, SocketIOSettings
@@ -39,7 +38,7 @@ def anyio_backend(watched: Any) -> Any:
 def managed(
     flows: MountedSocketIO, own: SocketIOSettings | None = None, **core: Any
 ) -> FlowManager:
-    settings = {"token": TOKEN, "records": RecordsKind.MEMORY, **core}
+    settings = {"token": TOKEN, "journal": "memory", **core}
     return FlowManager(
         Settings(**settings),
         host=PluginHost(installed=False),

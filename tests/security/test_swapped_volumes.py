@@ -17,7 +17,6 @@ from flow_manager_core.contracts import ContainerBackend
 from flow_manager_core.errors import EngineError, InvalidRequest, VolumeRefused
 from flow_manager_core.events import ContainerCrashed, Event, RecoveryGaveUp
 from flow_manager_core.providers import ProviderContext
-from flow_manager_core.settings import RecordsKind
 from flow_manager_docker import DockerBackend
 from flow_manager_docker.plugin import PROVIDER
 
@@ -60,7 +59,7 @@ class Stage:
             volume_roots=(root,),
             state_dir=root / "state",
             socket_dir=root / "s",
-            records=RecordsKind.MEMORY,
+            journal="memory",
         )
         self.manager = FlowManager(
             settings, host=PluginHost(), backend=evolve(PROVIDER, factory=self._open)

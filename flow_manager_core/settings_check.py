@@ -25,13 +25,21 @@ POSITIVE = (
     "monitoring_interval",
     "backup_stall_timeout",
 )
+AT_LEAST_ONE = (
+    "durable_messages",
+    "durable_bytes",
+    "durable_messages_total",
+    "durable_bytes_total",
+    "settled_messages",
+    "undeliverable_bytes",
+)
 #: Samples of one container; some 300 bytes each.
 LONGEST_HISTORY = 100_000
 
 
 def settings_faults(settings: Settings) -> list[Fault]:
     """Name every setting that cannot be."""
-    faults = [*_duration_faults(settings), *_backup_faults(settings)]
+    faults = [*_duration_faults(settings), *_backup_faults(settings), *_bound_faults(settings)]
     if not INSTANCE.fullmatch(settings.instance):
         faults.append(Fault("instance", "must hold 1 to 63 letters, digits, _ . -"))
     if not 0 <= settings.port <= 65535:
@@ -69,6 +77,11 @@ def _backup_faults(settings: Settings) -> list[Fault]:
     if settings.backup_limit < 1:
         faults.append(Fault("backup_limit", "must be at least 1 byte"))
     return faults
+
+
+def _bound_faults(settings: Settings) -> list[Fault]:
+    told = "must be at least 1"
+    return [Fault(name, told) for name in AT_LEAST_ONE if getattr(settings, name) < 1]
 
 
 def _duration_faults(settings: Settings) -> list[Fault]:

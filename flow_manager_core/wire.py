@@ -19,6 +19,7 @@ from flow_manager_core.fields import CHECKS
 from flow_manager_core.models import (
     CheckType,
     ContainerState,
+    Delivery,
     Fault,
     PortMapping,
     PullPolicy,
@@ -34,7 +35,9 @@ R = TypeVar("R", bound=Request)
 #: Levels of an error's details; no operation's own come near.
 DEEPEST = 16
 
-_converter = strict_converter(RestartMode, PullPolicy, CheckType, ContainerState, LogLevel)
+_converter = strict_converter(
+    RestartMode, PullPolicy, CheckType, ContainerState, LogLevel, Delivery
+)
 for _kind, _check in CHECKS.items():
     _converter.register_structure_hook(_kind, as_hook(_check))
 

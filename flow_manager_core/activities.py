@@ -13,6 +13,7 @@ from flow_manager_core.events import (
     Event,
     HealthWarned,
     MessageReceived,
+    MessageUndeliverable,
     ResourceAlerted,
     SocketConnected,
     SocketDisconnected,
@@ -53,6 +54,12 @@ def _received(event: MessageReceived) -> Told:
     return "message_received", f"Message received: {command}", {"command": command}
 
 
+def _undeliverable(event: MessageUndeliverable) -> Told:
+    command = event.message.get("command")
+    details = {"command": command, "message_id": event.message_id, "reason": event.reason}
+    return "message_undeliverable", f"Message undeliverable ({event.reason}): {command}", details
+
+
 def _error(event: ErrorReported) -> Told:
     details = {"error_type": event.error.get("error_type")}
     return "container_error", str(event.error.get("message", "")), details
@@ -76,6 +83,7 @@ _WORDS: Mapping[type[Event], Callable[[Any], Told]] = {
     SocketConnected: _connected,
     SocketDisconnected: _disconnected,
     MessageReceived: _received,
+    MessageUndeliverable: _undeliverable,
     ErrorReported: _error,
     HealthWarned: _warned,
     ResourceAlerted: _alerted,

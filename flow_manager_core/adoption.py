@@ -10,10 +10,12 @@ from attrs import evolve
 from flow_manager_core.channel import Channel
 from flow_manager_core.contracts import Transport
 from flow_manager_core.desired import MAKING, Desired
+from flow_manager_core.durable.post import Post
 from flow_manager_core.errors import FlowManagerError
 from flow_manager_core.fairness import Fairness
 from flow_manager_core.ledger import Ledger, monotonic_ends
 from flow_manager_core.lifecycle import shown_state
+from flow_manager_core.lines import LineMaker
 from flow_manager_core.log import get_log
 from flow_manager_core.models import Container, ContainerState, Message
 from flow_manager_core.news import News
@@ -30,6 +32,7 @@ class Channels:
     Args:
         settings: of them, the limit of a frame and the heartbeat's interval count.
         on_end: told when a channel went down.
+        lines: what makes the lines of a container's channel.
     """
 
     def __init__(
@@ -38,11 +41,13 @@ class Channels:
         reporter: Reporter,
         settings: Settings,
         on_end: Callable[[ContainerRecord], None],
+        lines: Callable[[ContainerRecord], LineMaker],
     ) -> None:
         self._transport = transport
         self._reporter = reporter
         self._settings = settings
         self._on_end = on_end
+        self._lines = lines
         self._fairness = Fairness(reporter.keep_up)
         self._log = get_log("channel")
 
@@ -63,6 +68,7 @@ class Channels:
             self._error_frame,
             heartbeat=self._settings.heartbeat_interval,
             fairness=self._fairness,
+            lines=self._lines(record),
         )
         if seen_before:
             channel.assume_seen()
@@ -93,6 +99,7 @@ class Adopter:
         grace: seconds of answering in which an engine may still finish a create whose outcome is
             not known.
         discard: takes away what a restore laid under a container, by the container's key.
+        post: what waits for containers that are no more.
     """
 
     def __init__(
@@ -102,9 +109,12 @@ class Adopter:
         ledger: Ledger,
         news: News,
         grace: float,
+        *,
         discard: Callable[[str], Awaitable[None]],
+        post: Post,
     ) -> None:
         self._discard = discard
+        self._post = post
         self._registry = registry
         self._news = news
         self._channels = channels
@@ -160,6 +170,7 @@ class Adopter:
         """Let go of a container that is gone: its channel, its socket, its record."""
         await self._channels.close(record, remove=True)
         self._registry.drop(record)
+        await self._post.end(record.id)
         if record.terms.restored:
             await self._discard(record.desired.key)
         await self._ledger.forget(record.desired.key)
@@ -173,6 +184,7 @@ class Adopter:
         for desired in list(self._ledger.strays.values()):
             if desired.container_id not in listed and not self._may_come(desired):
                 await self._clear_up(desired)
+        await self._post.sweep(listed | {record.id for record in self._registry})
 
     def _may_come(self, desired: Desired) -> bool:
         """Whether the engine may still make it."""

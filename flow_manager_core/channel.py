@@ -27,6 +27,7 @@ from flow_manager_core.events import now
 from flow_manager_core.fairness import Fairness, Share
 from flow_manager_core.framing import BadFrame, decode_message, encode_frame
 from flow_manager_core.heartbeat import Heartbeat
+from flow_manager_core.lines import Line, LineMaker
 from flow_manager_core.models import Message
 from flow_manager_core.throttle import Pace, Throttle
 from flow_manager_core.wire import plain
@@ -36,6 +37,8 @@ QUESTIONS = 1000
 #: Seconds between two connections of one flow, once `AT_ONCE` came without a pause. Each costs
 #: clients four events; a program that comes back after every break has a pause of its own.
 COMING, AT_ONCE = 0.05, 20
+#: Why a connection ended that the manager itself gave up.
+CLOSED = "closed by the manager"
 #: Characters of a failure's message that a flow is told where the whole is over the limit.
 SHORT = 100
 
@@ -72,6 +75,7 @@ class Channel:
         heartbeat: seconds of silence after which a flow that can answer is asked for a sign of
             life; 0: never.
         fairness: of all channels that share an event loop; left out: this channel is alone.
+        lines: makes each connection's line; left out: there are no durable messages.
     """
 
     def __init__(
@@ -82,11 +86,13 @@ class Channel:
         *,
         heartbeat: float = 10.0,
         fairness: Fairness | None = None,
+        lines: LineMaker = Line,
     ) -> None:
         self._listener = listener
         self._limit = limit
         self._error_frame = error_frame
         self._heartbeat = heartbeat
+        self._lines = lines
         self._fairness = fairness or Fairness()
         self._share = Share(self._fairness)
         self._connection: Connection | None = None
@@ -118,25 +124,27 @@ class Channel:
         What the flow still said over its former connection comes before what it says over this.
         """
         await self._coming.turn()
-        heartbeat = Heartbeat(self._heartbeat, self._limit)
+        heartbeat, line = Heartbeat(self._heartbeat, self._limit), self._lines()
         connection = Connection(
             stream,
             self._limit,
-            partial(self._on_frame, heartbeat),
+            partial(self._on_frame, heartbeat, line),
             self._on_fault,
             share=self._share,
         )
         before, over = self._over, anyio.Event()
         self._over = over
         self._came(connection)
-        reason = "closed by the manager"
+        reason = CLOSED
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(heartbeat.run, connection)
+                group.start_soon(line.run, connection)
                 group.start_soon(self._faults.run, self._tell_suppressed)
                 reason = await connection.run(before)
                 group.cancel_scope.cancel()
         finally:
+            line.ended(told=reason != CLOSED)
             over.set()
             self._lost(connection, reason)
             self._faults.settle(self._tell_suppressed)
@@ -201,19 +209,28 @@ class Channel:
         question = self._questions[key] = _Question()
         return Message(message.command, message.data, key, message.reply_to), question
 
-    async def _on_frame(self, heartbeat: Heartbeat, body: bytes) -> None:
+    async def _on_frame(self, heartbeat: Heartbeat, line: Line, body: bytes) -> None:
         message = decode_message(body)
         greeting = heartbeat.greeted(message)
-        question = self._questions.get(message.reply_to) if message.reply_to else None
-        if question is not None and not question.settled.is_set():
-            question.answer = message
-            question.settled.set()
-        elif greeting or heartbeat.answered(message):
+        if greeting:
+            await line.greeted(heartbeat.durable)
+        durable = line.on and await line.take(message, len(body), self._answers)
+        answered = durable or self._answers(message)
+        if not answered and (greeting or heartbeat.answered(message)):
             return
         self._share.others_notice()
         self.last_communication = now()
-        if question is None or question.answer is not message:
+        if not answered:
             await self._listener.message_arrived(message)
+
+    def _answers(self, message: Message) -> bool:
+        """Give an answer to the question that waits for it; tell whether one does."""
+        question = self._questions.get(message.reply_to) if message.reply_to else None
+        if question is None or question.settled.is_set():
+            return False
+        question.answer = message
+        question.settled.set()
+        return True
 
     def _on_fault(self, error: ChannelError) -> bytes | None:
         if not self._faults.allow():

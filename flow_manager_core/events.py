@@ -111,6 +111,31 @@ class MessageReceived(Event):
 
 
 @frozen(kw_only=True)
+class MessageDelivered(Event):
+    """A flow acknowledged a durable message: it has dealt with it."""
+
+    name: ClassVar[str] = "message_delivered"
+    message_id: str
+
+
+@frozen(kw_only=True)
+class MessageUndeliverable(Event):
+    """The way of a durable message ended without the flow's acknowledgement.
+
+    Args:
+        reason: ``ttl``, ``max_deliveries`` or ``container_deleted``.
+        attempts: connections that ended while the flow had it.
+        message: as it was to be delivered.
+    """
+
+    name: ClassVar[str] = "message_undeliverable"
+    message_id: str
+    reason: str
+    attempts: int
+    message: Mapping[str, Any]
+
+
+@frozen(kw_only=True)
 class HealthWarned(Event):
     """A health check failed."""
 

@@ -42,6 +42,10 @@ Ports = NewType("Ports", tuple[PortMapping, ...])
 Command = NewType("Command", tuple[str, ...])
 Seconds = NewType("Seconds", float)
 PositiveSeconds = NewType("PositiveSeconds", float)
+TimeToLive = NewType("TimeToLive", float)
+MessageId = NewType("MessageId", str)
+PageLimit = NewType("PageLimit", int)
+Offset = NewType("Offset", int)
 GrowthFactor = NewType("GrowthFactor", float)
 Share = NewType("Share", float)
 MemoryBytes = NewType("MemoryBytes", int)
@@ -83,6 +87,8 @@ ENVIRONMENT_LIMIT = 128 * 1024
 #: The least memory that Docker gives a container.
 LEAST_MEMORY = 6 * 1024 * 1024
 LONGEST = 24 * 3600.0
+#: Of a message that waits for its flow: a year.
+LONGEST_LIFE = 365 * 24 * 3600.0
 #: With a larger one a second delay would be the longest already.
 STEEPEST = 1000.0
 
@@ -327,6 +333,10 @@ CHECKS: Mapping[Any, Callable[[object], Any]] = {
     Command: command,
     Seconds: lambda v: number(v, least=0, most=LONGEST),
     PositiveSeconds: lambda v: number(v, least=0.001, most=LONGEST),
+    TimeToLive: lambda v: number(v, least=0.001, most=LONGEST_LIFE),
+    MessageId: lambda v: printable(v, most=128),
+    PageLimit: lambda v: integer(v, least=1, most=1000),
+    Offset: lambda v: integer(v, least=0, most=10_000_000),
     GrowthFactor: lambda v: number(v, least=1, most=STEEPEST),
     Share: lambda v: number(v, least=0, most=1),
     MemoryBytes: lambda v: integer(v, least=LEAST_MEMORY, most=2**50),

@@ -5,6 +5,8 @@ that has nothing to say. Only a flow that promised to answer can be asked: its f
 
     {"command": "hello", "data": {"protocol": 1, "heartbeat": true}}
 
+From protocol 2 on it may say as well that it takes part in durable messages (see `durable`).
+
 Whatever arrives is a sign of life. Silence is counted in questions that stayed unanswered, not
 taken from the clock: a manager that was itself frozen must not blame its flows for that.
 """
@@ -25,10 +27,29 @@ from flow_manager_core.models import Message
 HELLO = "hello"
 PING = "ping"
 PONG = "pong"
+#: The first protocol that knows durable messages.
+DURABLE = 2
+#: Characters of the name of a flow's numbers.
+SOURCE = 64
 #: The ids of our questions begin with this.
 ID_PREFIX = "fm-ping-"
 #: Intervals of silence that end a connection.
 MISSED = 3
+
+
+@frozen
+class DurableHello:
+    """What a flow says that takes durable messages, and sends such.
+
+    Args:
+        source: names the numbers of what it sends.
+        epoch: of the journal whose messages it last took; empty: of none.
+        seen: the last number of that epoch that it has dealt with.
+    """
+
+    source: str
+    epoch: str
+    seen: int
 
 
 @frozen
@@ -38,10 +59,12 @@ class Hello:
     Args:
         protocol: the version of the channel's protocol that it speaks.
         heartbeat: whether it answers every ``ping``, whatever else it is doing.
+        durable: whether, and from where on, it takes part in durable messages.
     """
 
     protocol: int
     heartbeat: bool = False
+    durable: DurableHello | None = None
 
 
 def read_hello(message: Message) -> Hello | None:
@@ -52,7 +75,23 @@ def read_hello(message: Message) -> Hello | None:
     protocol, heartbeat = data.get("protocol"), data.get("heartbeat", False)
     if type(protocol) is not int or protocol < 1 or type(heartbeat) is not bool:
         return None
-    return Hello(protocol, heartbeat)
+    if protocol < DURABLE or "durable" not in data:
+        return Hello(protocol, heartbeat)
+    durable = _read_durable(data["durable"])
+    return None if durable is None else Hello(protocol, heartbeat, durable)
+
+
+def _read_durable(data: object) -> DurableHello | None:
+    if not isinstance(data, Mapping):
+        return None
+    source, epoch, seen = (data.get(name) for name in ("source", "epoch", "seen"))
+    if not isinstance(source, str) or not 0 < len(source) <= SOURCE or not source.isprintable():
+        return None
+    if not isinstance(epoch, str) or len(epoch) > SOURCE:
+        return None
+    if type(seen) is not int or seen < 0:
+        return None
+    return DurableHello(source, epoch, seen)
 
 
 class Heartbeat:
@@ -69,11 +108,15 @@ class Heartbeat:
         self._ids = (f"{ID_PREFIX}{secrets.token_hex(4)}-{number}" for number in count(1))
         self._first = True
         self._promised = anyio.Event()
+        #: What the connection's greeting said of durable messages.
+        self.durable: DurableHello | None = None
 
     def greeted(self, message: Message) -> bool:
         """Take a message as it comes; tell whether it is the connection's greeting."""
         first, self._first = self._first, False
         hello = read_hello(message) if first else None
+        if hello is not None:
+            self.durable = hello.durable
         if hello is not None and hello.heartbeat:
             self._promised.set()
         return hello is not None

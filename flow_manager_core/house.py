@@ -18,6 +18,7 @@ from flow_manager_core.choice import Chosen
 from flow_manager_core.contracts import ContainerBackend, Transport
 from flow_manager_core.convergence import Converger, clear_workplace
 from flow_manager_core.desired import Wish
+from flow_manager_core.durable.post import Post
 from flow_manager_core.engine_watch import EngineWatch
 from flow_manager_core.gate import Gate
 from flow_manager_core.healing import Healer
@@ -86,6 +87,8 @@ async def build_services(
     looked = anyio.Event()
     keeping = keeping_of(settings, lasting=chosen.journal[0].lasting)
     ground.group.start_soon(Pruner(ground.journal, keeping).run)
+    await services.post.load()
+    ground.group.start_soon(services.post.run)
     ground.group.start_soon(services.supervisor.run)
     ground.group.start_soon(watch.run, looked)
     ground.group.start_soon(services.monitor.run)
@@ -127,7 +130,7 @@ def _connect(
     ground: _Ground, settings: Settings, chosen: Chosen, reporter: Reporter, metrics: Metrics
 ) -> tuple[Services, EngineWatch]:
     """Make the parts; those that need a later one reach it through a function of this one."""
-    registry, gate = Registry(), Gate()
+    registry, gate, post = Registry(), Gate(), _post_of(ground, reporter, settings)
     policy = SoundPolicy(chosen.recovery)
 
     def channel_ended(record: ContainerRecord) -> None:
@@ -149,10 +152,8 @@ def _connect(
     async def heal(record: ContainerRecord, run: datetime | None) -> None:
         await healer.heal(record, run)
 
-    channels = Channels(ground.transport, reporter, settings, channel_ended)
-    adopter = Adopter(
-        registry, channels, ground.ledger, reporter.news, LATE, _discard_of(ground.backend)
-    )
+    channels = Channels(ground.transport, reporter, settings, channel_ended, post.lines)
+    adopter = _adopter(ground, registry, channels, reporter, post)
     supervisor = Supervisor(
         ground.backend,
         registry,
@@ -179,6 +180,7 @@ def _connect(
         reporter=reporter,
         metrics=metrics,
         journal=ground.journal,
+        post=post,
         ledger=ground.ledger,
         gate=gate,
         retry=Retrier(policy, gate, settings.retry_for),
@@ -194,6 +196,19 @@ def _connect(
     registry.on_admitted.append(services.health.take_in)
     converger, healer = Converger(services, ground.group), Healer(services)
     return services, EngineWatch(ground.backend, gate, supervisor, metrics, settings)
+
+
+def _post_of(ground: _Ground, reporter: Reporter, settings: Settings) -> Post:
+    return Post(ground.journal, reporter, settings, ground.group)
+
+
+def _adopter(
+    ground: _Ground, registry: Registry, channels: Channels, reporter: Reporter, post: Post
+) -> Adopter:
+    discard = _discard_of(ground.backend)
+    return Adopter(
+        registry, channels, ground.ledger, reporter.news, LATE, discard=discard, post=post
+    )
 
 
 def _discard_of(backend: ContainerBackend) -> Callable[[str], Awaitable[None]]:

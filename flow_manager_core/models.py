@@ -63,6 +63,13 @@ class PullPolicy(StrEnum):
     ALWAYS = "always"
 
 
+class Delivery(StrEnum):
+    """How a message goes to a flow: now or not at all, or until the flow has acknowledged it."""
+
+    DIRECT = "direct"
+    DURABLE = "durable"
+
+
 class CheckType(StrEnum):
     """How a health check asks."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flow_manager_core.activities import activity, activity_of
@@ -18,6 +18,7 @@ from flow_manager_core.events import (
     now,
 )
 from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journals import Change
 from flow_manager_core.log import get_log
 from flow_manager_core.metrics import Metrics
 from flow_manager_core.models import Message
@@ -51,6 +52,26 @@ class Reporter:
             self.news.keep(event)
             line = activity_of(event)
             self._journal.tell(event, *([line] if line else []))
+
+    async def store(
+        self, *changes: Change, events: Sequence[Event] = (), urgent: bool = False
+    ) -> None:
+        """Have changes made and the events that tell of them kept, in one commit.
+
+        Args:
+            urgent: they end or remove something; a full disk has room for that.
+
+        Raises:
+            SystemFault: nothing is kept, and nothing told.
+        """
+        told = [each for event in events for each in (event, activity_of(event)) if each]
+        await self._journal.write(*changes, events=told, urgent=urgent)
+        for event in events:
+            self._metrics.event(event)
+
+    def sent(self) -> None:
+        """Count a message that went to a flow."""
+        self._metrics.message("sent")
 
     def note(
         self, record: ContainerRecord, activity_type: str, message: str, **details: Any

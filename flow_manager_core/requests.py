@@ -25,7 +25,10 @@ from flow_manager_core.fields import (
     LogPart,
     MemoryBytes,
     MessageCommand,
+    MessageId,
     NetworkName,
+    Offset,
+    PageLimit,
     PartKinds,
     PathMap,
     PortNumber,
@@ -36,6 +39,7 @@ from flow_manager_core.fields import (
     Seconds,
     Share,
     ThresholdChanges,
+    TimeToLive,
     UrlPath,
     UserName,
     Volumes,
@@ -44,6 +48,7 @@ from flow_manager_core.models import (
     CheckType,
     ContainerSpec,
     ContainerState,
+    Delivery,
     Fault,
     HealthCheck,
     Message,
@@ -231,12 +236,66 @@ class MessageField:
 
 @frozen(kw_only=True)
 class SendMessage(ContainerRequest):
-    """Send a message to a flow; with `reply`, wait `timeout` seconds for its answer."""
+    """Send a message to a flow; with `reply`, wait `timeout` seconds for its answer.
+
+    A durable one is kept until the flow has acknowledged it, `ttl` seconds have passed, or as many
+    connections as `max_deliveries` says ended over it.
+    """
 
     operation: ClassVar[str] = "send_message"
     message: MessageField
     reply: bool = False
     timeout: PositiveSeconds | None = None
+    delivery: Delivery = Delivery.DIRECT
+    ttl: TimeToLive | None = None
+    max_deliveries: PositiveCount | None = None
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what the kind of delivery has no meaning for.
+
+        Raises:
+            Faulty: with every such field.
+        """
+        durable = self.delivery is Delivery.DURABLE
+        strange = ("reply", "timeout") if durable else ("ttl", "max_deliveries")
+        told = f"has no meaning where delivery is {self.delivery}"
+        faults = [Fault(name, told) for name in strange if getattr(self, name)]
+        if faults:
+            raise Faulty(*faults)
+
+
+@frozen(kw_only=True)
+class GetMessage(Request):
+    """Ask where a durable message stands."""
+
+    operation: ClassVar[str] = "get_message"
+    message_id: MessageId
+
+
+@frozen(kw_only=True)
+class ListUndeliverable(Request):
+    """Read messages that never arrived, oldest first; of one container, there or not, or of all."""
+
+    operation: ClassVar[str] = "list_undeliverable"
+    container_id: ContainerRef | None = None
+    limit: PageLimit = PageLimit(100)
+    offset: Offset = Offset(0)
+
+
+@frozen(kw_only=True)
+class DeleteUndeliverable(Request):
+    """Forget a message that never arrived."""
+
+    operation: ClassVar[str] = "delete_undeliverable"
+    message_id: MessageId
+
+
+@frozen(kw_only=True)
+class ResendUndeliverable(Request):
+    """Send a message that never arrived once more, as a new one."""
+
+    operation: ClassVar[str] = "resend_undeliverable"
+    message_id: MessageId
 
 
 @frozen(kw_only=True)

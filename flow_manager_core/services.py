@@ -9,6 +9,7 @@ from attrs import frozen
 from flow_manager_core.adoption import Channels
 from flow_manager_core.backups.shelf import BackupShelf
 from flow_manager_core.contracts import ContainerBackend, Transport
+from flow_manager_core.durable.post import Post
 from flow_manager_core.gate import Gate
 from flow_manager_core.health_checks.keeper import HealthKeeper
 from flow_manager_core.instance_folder import Workplace
@@ -47,6 +48,7 @@ class Services:
     reporter: Reporter
     metrics: Metrics
     journal: JournalWriter
+    post: Post
     ledger: Ledger
     gate: Gate
     retry: Retrier

@@ -79,6 +79,13 @@ class Settings:
         pull_timeout: of fetching one image.
         message_timeout: how long an answer of a flow is waited for by default.
         frame_limit: bytes of one message's JSON.
+        durable_messages: durable messages that may wait for one flow.
+        durable_bytes: of them together.
+        durable_messages_total: durable messages that may wait for all flows.
+        durable_bytes_total: of them together.
+        settled_messages: messages that are remembered once they were delivered, and as many once
+            they were undeliverable; the oldest are forgotten first.
+        undeliverable_bytes: of those that were undeliverable.
         reconcile_interval: between two comparisons with the engine's own listing.
         retry_for: how long a request's engine call is tried again after a transient failure, with
             the recovery policy's delays; 0: never.
@@ -129,6 +136,12 @@ class Settings:
     pull_timeout: float = 600.0
     message_timeout: float = 30.0
     frame_limit: int = 1024 * 1024
+    durable_messages: int = 20_000
+    durable_bytes: int = 64 * 1024**2
+    durable_messages_total: int = 200_000
+    durable_bytes_total: int = 1024**3
+    settled_messages: int = 10_000
+    undeliverable_bytes: int = 256 * 1024**2
     reconcile_interval: float = 5.0
     retry_for: float = 5.0
     heartbeat_interval: float = 10.0

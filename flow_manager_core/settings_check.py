@@ -31,13 +31,26 @@ LONGEST_AGE = 3650 * 86400
 LEAST_LOG = 1024**2
 #: Bytes; SQLite's own bound of a file is far beyond.
 LARGEST_LOG = 1024**4
+AT_LEAST_ONE = (
+    "durable_messages",
+    "durable_bytes",
+    "durable_messages_total",
+    "durable_bytes_total",
+    "settled_messages",
+    "undeliverable_bytes",
+)
 #: Samples of one container; some 300 bytes each.
 LONGEST_HISTORY = 100_000
 
 
 def settings_faults(settings: Settings) -> list[Fault]:
     """Name every setting that cannot be."""
-    faults = [*_duration_faults(settings), *_backup_faults(settings), *_journal_faults(settings)]
+    faults = [
+        *_duration_faults(settings),
+        *_backup_faults(settings),
+        *_journal_faults(settings),
+        *_bound_faults(settings),
+    ]
     if not INSTANCE.fullmatch(settings.instance):
         faults.append(Fault("instance", "must hold 1 to 63 letters, digits, _ . -"))
     if not 0 <= settings.port <= 65535:
@@ -85,6 +98,11 @@ def _journal_faults(settings: Settings) -> list[Fault]:
         told = f"must be from {LEAST_LOG} to {LARGEST_LOG} bytes"
         faults.append(Fault("journal_keep_bytes", told))
     return faults
+
+
+def _bound_faults(settings: Settings) -> list[Fault]:
+    told = "must be at least 1"
+    return [Fault(name, told) for name in AT_LEAST_ONE if getattr(settings, name) < 1]
 
 
 def _duration_faults(settings: Settings) -> list[Fault]:

@@ -19,6 +19,7 @@ from flow_manager_core.fields import CHECKS
 from flow_manager_core.models import (
     CheckType,
     ContainerState,
+    Delivery,
     Fault,
     PortMapping,
     PullPolicy,
@@ -35,7 +36,9 @@ R = TypeVar("R", bound=Request)
 DEEPEST = 16
 
 _fields: dict[type[Event], tuple[str, ...]] = {}
-_converter = strict_converter(RestartMode, PullPolicy, CheckType, ContainerState, LogLevel)
+_converter = strict_converter(
+    RestartMode, PullPolicy, CheckType, ContainerState, LogLevel, Delivery
+)
 for _kind, _check in CHECKS.items():
     _converter.register_structure_hook(_kind, as_hook(_check))
 

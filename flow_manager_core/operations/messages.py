@@ -6,7 +6,8 @@ from typing import Any
 
 from flow_manager_core.errors import FlowNotConnected
 from flow_manager_core.log import get_log
-from flow_manager_core.models import Message
+from flow_manager_core.models import Delivery, Message
+from flow_manager_core.operations.durable import send_durable
 from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.reporter import log_message
 from flow_manager_core.requests import SendMessage
@@ -20,6 +21,8 @@ async def send_message(
     services: Services, record: ContainerRecord, request: SendMessage, turn: Turn
 ) -> dict[str, Any]:
     """Write the message; the turn ends with that, so that answers may overtake one another."""
+    if request.delivery is Delivery.DURABLE:
+        return await send_durable(services, record, request)
     channel = record.channel
     if channel is None or not channel.connected:
         raise FlowNotConnected(

@@ -181,6 +181,7 @@ async def finish_delete(services: Services, record: ContainerRecord) -> None:
         raise
     await services.channels.close(record, remove=True)
     services.registry.drop(record)
+    await services.post.end(record.id)
     if record.terms.restored:
         await services.discard(record.desired.key)
     await services.ledger.forget(record.desired.key)

@@ -32,6 +32,10 @@ NEEDED = {
     "get_health_check_config": Role.READ,
     "get_default_health_config": Role.READ,
     "get_health_status_history": Role.READ,
+    "get_message": Role.READ,
+    "list_undeliverable": Role.READ,
+    "delete_undeliverable": Role.OPERATE,
+    "resend_undeliverable": Role.OPERATE,
     "start_container": Role.OPERATE,
     "stop_container": Role.OPERATE,
     "restart_container": Role.OPERATE,
@@ -56,6 +60,9 @@ MORE: dict[str, dict[str, Any]] = {
     "create_container": {"image": "memory"},
     "update_container": {"code_path": "."},
     "send_message": {"message": {"command": "hello"}},
+    "get_message": {"message_id": "none-1"},
+    "delete_undeliverable": {"message_id": "none-1"},
+    "resend_undeliverable": {"message_id": "none-1"},
     "backup_container": {"path": "flow.tar"},
     "restore_container": {"path": "flow.tar", "name": "restored"},
     "verify_backup": {"path": "flow.tar"},
@@ -69,6 +76,9 @@ MORE: dict[str, dict[str, Any]] = {
 LATER = {
     "send_message": "socket_connection_error",  # the flow has no channel
     "unfollow_container_logs": "validation_error",  # nobody follows
+    "get_message": "validation_error",  # there is none
+    "delete_undeliverable": "validation_error",
+    "resend_undeliverable": "validation_error",
 }
 
 

@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 from attrs import frozen
 
 from flow_manager_core.adoption import Adopter, Channels
+from flow_manager_core.aftermath import Aftermath, cut_off
 from flow_manager_core.backups.shelf import BackupShelf
 from flow_manager_core.bus import EventBus
 from flow_manager_core.choice import Chosen
@@ -34,6 +35,7 @@ from flow_manager_core.log_levels import LogLevels
 from flow_manager_core.memory_journal import MemoryJournal
 from flow_manager_core.metrics import Metrics
 from flow_manager_core.monitoring.monitor import Monitor
+from flow_manager_core.operation_book import OperationBook
 from flow_manager_core.operations.running import start_run
 from flow_manager_core.operations.transfers import discard_ground
 from flow_manager_core.preferences import Preferences
@@ -86,6 +88,7 @@ async def build_services(
     stack.callback(services.log_levels.close)
     looked = anyio.Event()
     ground.group.start_soon(services.journal.run)
+    await services.book.recall(cut_off)
     ground.group.start_soon(services.supervisor.run)
     ground.group.start_soon(watch.run, looked)
     ground.group.start_soon(services.monitor.run)
@@ -120,8 +123,7 @@ def _connect(
     ground: _Ground, settings: Settings, chosen: Chosen, reporter: Reporter, metrics: Metrics
 ) -> tuple[Services, EngineWatch]:
     """Make the parts; those that need a later one reach it through a function of this one."""
-    registry, gate = Registry(), Gate()
-    policy = SoundPolicy(chosen.recovery)
+    registry, gate, policy = Registry(), Gate(), SoundPolicy(chosen.recovery)
 
     def channel_ended(record: ContainerRecord) -> None:
         services.supervisor.channel_ended(record)
@@ -146,6 +148,9 @@ def _connect(
     adopter = Adopter(
         registry, channels, ground.ledger, reporter.news, LATE, _discard_of(ground.backend)
     )
+    aftermath = Aftermath(
+        OperationBook(ground.journal, reporter.error_body), registry, ground.ledger, gate, adopter.sweep
+    )
     supervisor = Supervisor(
         ground.backend,
         registry,
@@ -156,7 +161,7 @@ def _connect(
         on_end=run_ended,
         adopt=adopter.adopt,
         drop=adopter.release,
-        sweep=adopter.sweep,
+        sweep=aftermath.sweep,
         consider=consider,
     )
     services = Services(
@@ -171,6 +176,8 @@ def _connect(
         reporter=reporter,
         metrics=metrics,
         journal=ground.journal,
+        book=aftermath.book,
+        aftermath=aftermath,
         ledger=ground.ledger,
         gate=gate,
         retry=Retrier(policy, gate, settings.retry_for),

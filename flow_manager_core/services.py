@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from attrs import frozen
 
 from flow_manager_core.adoption import Channels
+from flow_manager_core.aftermath import Aftermath
 from flow_manager_core.backups.shelf import BackupShelf
 from flow_manager_core.contracts import ContainerBackend, Transport
 from flow_manager_core.gate import Gate
@@ -18,6 +19,7 @@ from flow_manager_core.log_following import LogFollower
 from flow_manager_core.log_levels import LogLevels
 from flow_manager_core.metrics import Metrics
 from flow_manager_core.monitoring.monitor import Monitor
+from flow_manager_core.operation_book import OperationBook
 from flow_manager_core.recovery import Recoverer
 from flow_manager_core.registry import ContainerRecord, Registry
 from flow_manager_core.reporter import Reporter
@@ -46,6 +48,8 @@ class Services:
     reporter: Reporter
     metrics: Metrics
     journal: JournalWriter
+    book: OperationBook
+    aftermath: Aftermath
     ledger: Ledger
     gate: Gate
     retry: Retrier

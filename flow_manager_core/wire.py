@@ -25,7 +25,7 @@ from flow_manager_core.models import (
     ResourceUsage,
     RestartMode,
 )
-from flow_manager_core.requests import LogCursor, Request, Since
+from flow_manager_core.requests import HistoryCursor, LogCursor, Request, Since
 from flow_manager_core.settings import LogLevel
 from flow_manager_core.structuring import Faulty, as_hook, describe, faults_of, strict_converter
 
@@ -53,6 +53,14 @@ def _structure_cursor(value: object, _: Any) -> LogCursor:
         raise Faulty("must be the cursor of an answer or event") from None
 
 
+def _structure_place(value: object, _: Any) -> HistoryCursor:
+    try:
+        return HistoryCursor.parse(value)
+    except ValueError:
+        raise Faulty("must be the next of an answer") from None
+
+
+_converter.register_structure_hook(HistoryCursor, _structure_place)
 _converter.register_structure_hook(Since, _structure_since)
 _converter.register_structure_hook(LogCursor, _structure_cursor)
 

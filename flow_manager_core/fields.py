@@ -14,7 +14,14 @@ from typing import Any, Literal, NewType
 
 import attrs
 
-from flow_manager_core.models import ACTIVITY_TYPES, Fault, Mount, PartKind, PortMapping, ResourceUsage
+from flow_manager_core.models import (
+    ACTIVITY_TYPES,
+    Fault,
+    Mount,
+    PartKind,
+    PortMapping,
+    ResourceUsage,
+)
 from flow_manager_core.structuring import (
     Faulty,
     describe,

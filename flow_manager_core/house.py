@@ -26,6 +26,7 @@ from flow_manager_core.healing import Healer
 from flow_manager_core.health_checks.configs import HealthConfigs
 from flow_manager_core.health_checks.keeper import Heal, HealthKeeper
 from flow_manager_core.health_checks.probes import Probes
+from flow_manager_core.history import History
 from flow_manager_core.instance_folder import Workplace
 from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.ledger import Ledger
@@ -149,7 +150,11 @@ def _connect(
         registry, channels, ground.ledger, reporter.news, LATE, _discard_of(ground.backend)
     )
     aftermath = Aftermath(
-        OperationBook(ground.journal, reporter.error_body), registry, ground.ledger, gate, adopter.sweep
+        OperationBook(ground.journal, reporter.error_body),
+        registry,
+        ground.ledger,
+        gate,
+        adopter.sweep,
     )
     supervisor = Supervisor(
         ground.backend,
@@ -178,6 +183,7 @@ def _connect(
         journal=ground.journal,
         book=aftermath.book,
         aftermath=aftermath,
+        history=History(ground.journal),
         ledger=ground.ledger,
         gate=gate,
         retry=Retrier(policy, gate, settings.retry_for),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -11,8 +10,6 @@ from attrs import field, frozen
 
 from flow_manager_core.fields import (
     AbsolutePath,
-    ActivityKinds,
-    AskerName,
     BackupPath,
     Command,
     ContainerName,
@@ -29,8 +26,6 @@ from flow_manager_core.fields import (
     MemoryBytes,
     MessageCommand,
     NetworkName,
-    Offset,
-    PageSize,
     PartKinds,
     PathMap,
     PortNumber,
@@ -76,8 +71,6 @@ class ContainerRequest(Request):
     container_id: ContainerRef
 
 
-#: What `HistoryCursor` writes: two numbers of at most 64 bits.
-HISTORY_CURSOR = re.compile(r"([0-9]{1,18})/([0-9]{1,9})")
 #: The fields of a health check that its type cannot do without.
 NEEDED_FOR_CHECK = {
     CheckType.HTTP: ("port",),
@@ -448,62 +441,6 @@ class VerifyBackup(Request):
 
     operation: ClassVar[str] = "verify_backup"
     path: BackupPath
-
-
-@frozen(kw_only=True)
-class GetOperation(Request):
-    """Ask what came of a request that was to change something; of another's, with `by`."""
-
-    operation: ClassVar[str] = "get_operation"
-    request_id: RequestId
-    by: AskerName | None = None
-
-
-@frozen
-class HistoryCursor:
-    """A place in the history: beside the event of this number, and lines to pass over from there."""
-
-    seq: int
-    skip: int = 0
-
-    @classmethod
-    def parse(cls, value: Any) -> HistoryCursor:
-        """Read what `str` wrote.
-
-        Raises:
-            ValueError: it is something else.
-        """
-        found = HISTORY_CURSOR.fullmatch(value) if isinstance(value, str) else None
-        if found is None:
-            raise ValueError("no cursor")
-        return cls(int(found[1]), int(found[2]))
-
-    def __str__(self) -> str:
-        return f"{self.seq}/{self.skip}"
-
-
-@frozen(kw_only=True)
-class GetActivityLog(Request):
-    """Read the activities that were told, oldest first or newest first, a page at a time."""
-
-    operation: ClassVar[str] = "get_activity_log"
-    container_id: ContainerRef | None = None
-    kinds: ActivityKinds = ActivityKinds(frozenset())
-    since: Since | None = None
-    until: Since | None = None
-    offset: Offset = Offset(0)
-    cursor: HistoryCursor | None = None
-    limit: PageSize = PageSize(100)
-    newest_first: bool = False
-
-    def __attrs_post_init__(self) -> None:
-        """Refuse two beginnings.
-
-        Raises:
-            Faulty: there are.
-        """
-        if self.cursor is not None and self.offset:
-            raise Faulty(Fault("offset", "is in the cursor already: give one"))
 
 
 @frozen(kw_only=True)

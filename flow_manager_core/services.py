@@ -12,6 +12,7 @@ from flow_manager_core.backups.shelf import BackupShelf
 from flow_manager_core.contracts import ContainerBackend, Transport
 from flow_manager_core.gate import Gate
 from flow_manager_core.health_checks.keeper import HealthKeeper
+from flow_manager_core.history import History
 from flow_manager_core.instance_folder import Workplace
 from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.ledger import Ledger
@@ -50,6 +51,7 @@ class Services:
     journal: JournalWriter
     book: OperationBook
     aftermath: Aftermath
+    history: History
     ledger: Ledger
     gate: Gate
     retry: Retrier

@@ -16,6 +16,7 @@ import attrs
 from flow_manager_core.errors import FlowManagerError, InvalidRequest
 from flow_manager_core.events import ErrorReported, Event, MessageReceived
 from flow_manager_core.fields import CHECKS
+from flow_manager_core.history_requests import HistoryCursor
 from flow_manager_core.models import (
     CheckType,
     ContainerState,
@@ -25,7 +26,7 @@ from flow_manager_core.models import (
     ResourceUsage,
     RestartMode,
 )
-from flow_manager_core.requests import HistoryCursor, LogCursor, Request, Since
+from flow_manager_core.requests import LogCursor, Request, Since
 from flow_manager_core.settings import LogLevel
 from flow_manager_core.structuring import Faulty, as_hook, describe, faults_of, strict_converter
 

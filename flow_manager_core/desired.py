@@ -58,6 +58,7 @@ class Desired:
         restarts: by recovery, so far.
         uptimes: seconds that the latest runs lasted, oldest first.
         ends: when they ended, seconds since the epoch.
+        code_of: the request whose update gave it its code, as `trace.request_key` names it.
         health_check: the check that was chosen for it since its creation, as JSON.
     """
 
@@ -76,6 +77,7 @@ class Desired:
     restarts: int = 0
     uptimes: tuple[float, ...] = ()
     ends: tuple[float, ...] = ()
+    code_of: str = ""
     health_check: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def to_json(self) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import anyio
 
+from flow_manager_core.errands import Errand, given, name_in
 from flow_manager_core.errors import (
     EngineUnavailable,
     FlowManagerError,
@@ -28,6 +29,8 @@ from flow_manager_core.wire import parse_request, request_id_of
 
 #: Seconds that cancelled requests get to unwind.
 UNWIND = 1.0
+
+Work = Callable[[], Awaitable[Any]]
 
 
 class Executor:
@@ -57,16 +60,15 @@ class Executor:
                 operation = operation_named(name)
                 operation.admit(client.role)  # before a look at what it is about
                 request = parse_request(operation.request, payload)
-                body = await self._until_done(operation, request, payload, turns)
+                errand = Errand.of(operation, request, payload, turns)
+                body = await self._until_done(errand)
             except FlowManagerError as error:
                 if isinstance(error, EngineUnavailable):
                     self._services.gate.doubt()
-                raise self._named(error, name, payload, request_id) from error.__cause__
+                raise self._told(error, name, payload, request_id) from error.__cause__
             except Exception as error:
-                self._log.exception("An unexpected fault", operation=name)
-                fault = SystemFault(f"An unexpected fault in the manager: {type(error).__name__}")
-                raise self._named(fault, name, payload, request_id) from error
-            self._log_success(operation, body)
+                fault = self._unexpected(error, name)
+                raise self._told(fault, name, payload, request_id) from error
         return operation, body if request_id is None else {**body, "request_id": request_id}
 
     async def close(self, timeout: float) -> None:
@@ -87,50 +89,80 @@ class Executor:
             self._idle = anyio.Event()
             await self._idle.wait()
 
-    async def _until_done(
-        self, operation: Operation, request: Request, payload: object, turns: Turns
-    ) -> Any:
+    async def _until_done(self, errand: Errand) -> Any:
         """Run an operation; one that changes something is not left half done by its caller."""
         if self._closing:
             raise ShuttingDown("The manager is shutting down")
-        with anyio.CancelScope(shield=operation.verb is not None) as scope:
+        changes = errand.operation.verb is not None
+        with anyio.CancelScope(shield=changes) as scope:
             self._active.add(scope)
             try:
-                return await self._in_turn(operation, request, payload, turns)
+                if errand.asked is None:
+                    return await self._in_turn(errand)
+                return await self._services.book.once(errand.asked, partial(self._in_turn, errand))
             finally:
                 self._active.discard(scope)
                 if not self._active:
                     self._idle.set()
         raise ShuttingDown("The manager shut down before the request was done")
 
-    async def _in_turn(
-        self, operation: Operation, request: Request, payload: object, turns: Turns
-    ) -> Any:
+    async def _in_turn(self, errand: Errand) -> Any:
         """Everything up to entering the turn happens at once, so that requests keep their order."""
-        services = self._services
+        services, operation, turns = self._services, errand.operation, errand.turns
         if operation.subject is None:
-            async with turns.turn(operation.name) as turn, self._told_first(operation):
-                if not operation.needs_engine:
-                    return await operation.run(services, None, request, turn)
-                return await self._ask(operation, None, request, turn)
-        services.gate.require_acquaintance()
-        record = operation.subject(services, request, payload)
-        with services.registry.held(record):
-            async with turns.turn(record) as turn, self._told_first(operation):
-                return await self._with(operation, record, request, turn)
-
-    @asynccontextmanager
-    async def _told_first(self, operation: Operation) -> AsyncIterator[None]:
-        """See that what it did is told before it is answered, and before the next one's turn."""
+            async with turns.turn(operation.name) as turn:
+                return await self._noted(errand, None, partial(self._of_none, errand, turn))
         try:
-            yield
-        finally:
-            if operation.verb is not None:
-                await self._services.journal.flushed()
+            services.gate.require_acquaintance()
+            record = operation.subject(services, errand.request, errand.payload)
+        except FlowManagerError as error:
+            # A request that is sent again may be about what is gone since.
+            return await self._noted(errand, None, partial(_fail, error))
+        with services.registry.held(record):
+            async with turns.turn(record) as turn:
+                return await self._noted(errand, record, partial(self._with, errand, record, turn))
 
-    async def _with(
-        self, operation: Operation, record: ContainerRecord, request: Request, turn: Turn
-    ) -> Any:
+    async def _noted(self, errand: Errand, record: ContainerRecord | None, work: Work) -> Any:
+        """Do it; what changes something is noted in the book, before and after, and in the feed."""
+        if errand.operation.verb is None:
+            return await work()
+        work = partial(self._reported, errand, record, work)
+        try:
+            if errand.asked is None:
+                return await work()
+            await self._services.aftermath.look()
+            return await self._services.book.carry_out(errand.asked, record, work)
+        finally:
+            # What it did is told before it is answered, and before the next one's turn.
+            await self._services.journal.flushed()
+
+    async def _reported(self, errand: Errand, record: ContainerRecord | None, work: Work) -> Any:
+        try:
+            body = await work()
+        except FlowManagerError as error:
+            self._report(errand, record, error)
+            raise
+        except Exception as error:
+            fault = self._unexpected(error, errand.operation.name)
+            self._report(errand, record, fault)
+            raise fault from error
+        self._log_success(errand.operation, body)
+        return body
+
+    def _report(
+        self, errand: Errand, record: ContainerRecord | None, error: FlowManagerError
+    ) -> None:
+        errand.name(error)
+        container_id = "" if record is None else record.id
+        self._services.reporter.failed(container_id, errand.operation.name, error)
+
+    async def _of_none(self, errand: Errand, turn: Turn) -> Any:
+        if not errand.operation.needs_engine:
+            return await errand.operation.run(self._services, None, errand.request, turn)
+        return await self._ask(errand.operation, None, errand.request, turn)
+
+    async def _with(self, errand: Errand, record: ContainerRecord, turn: Turn) -> Any:
+        operation, request = errand.operation, errand.request
         if not operation.needs_engine:
             return await operation.run(self._services, record, request, turn)
         if operation.verb is None:
@@ -158,17 +190,16 @@ class Executor:
                 record.made()
             return await operation.run(self._services, record, request, turn)
 
-    def _named(
+    def _unexpected(self, error: Exception, name: str) -> SystemFault:
+        self._log.error("An unexpected fault", operation=name, exc_info=error)
+        return SystemFault(f"An unexpected fault in the manager: {type(error).__name__}")
+
+    def _told(
         self, error: FlowManagerError, name: str, payload: object, request_id: str | None
     ) -> FlowManagerError:
-        known = {"operation": name[:100]}
-        given = payload.get("container_id") if isinstance(payload, dict) else None
-        if isinstance(given, str):
-            known["container_id"] = given[:128]
-        if request_id is not None:
-            known["request_id"] = request_id
-        error.about(**known)
-        subject = {"container_id": given[:128]} if isinstance(given, str) else {}
+        name_in(error, name, payload, request_id)
+        container = given(payload)
+        subject = {} if container is None else {"container_id": container}
         self._log.error(f"Operation: {name[:100]}", **subject, error=error.message, **_asker())
         return error
 
@@ -187,3 +218,7 @@ def _asker() -> dict[str, str]:
     """Who asked, for a line of the log; nothing for the host application itself."""
     by = current_asker()
     return {} if by is None else {"by": by}
+
+
+async def _fail(error: FlowManagerError) -> Any:
+    raise error

@@ -14,7 +14,14 @@ from typing import Any, Literal, NewType
 
 import attrs
 
-from flow_manager_core.models import Fault, Mount, PartKind, PortMapping, ResourceUsage
+from flow_manager_core.models import (
+    ACTIVITY_TYPES,
+    Fault,
+    Mount,
+    PartKind,
+    PortMapping,
+    ResourceUsage,
+)
 from flow_manager_core.structuring import (
     Faulty,
     describe,
@@ -28,6 +35,10 @@ from flow_manager_core.structuring import (
 ContainerRef = NewType("ContainerRef", str)
 ContainerName = NewType("ContainerName", str)
 RequestId = NewType("RequestId", str)
+AskerName = NewType("AskerName", str)
+ActivityKinds = NewType("ActivityKinds", frozenset[str])
+Offset = NewType("Offset", int)
+PageSize = NewType("PageSize", int)
 FollowId = NewType("FollowId", str)
 LogPart = NewType("LogPart", str)
 ImageName = NewType("ImageName", str)
@@ -86,6 +97,9 @@ PORT = re.compile(r"([0-9]{1,5})(?:/(tcp|udp))?")
 ENVIRONMENT_LIMIT = 128 * 1024
 #: The least memory that Docker gives a container.
 LEAST_MEMORY = 6 * 1024 * 1024
+#: Lines of the history that a request can pass over, and that it can ask for.
+FARTHEST = 100_000
+LARGEST_PAGE = 1000
 LONGEST = 24 * 3600.0
 #: Of a message that waits for its flow: a year.
 LONGEST_LIFE = 365 * 24 * 3600.0
@@ -314,11 +328,27 @@ def part_kinds(value: object) -> tuple[PartKind, ...]:
     return sequence(value, check, most=len(known))
 
 
+def activity_kinds(value: object) -> frozenset[str]:
+    """A list of activity types; each unknown one is a fault."""
+
+    def check(item: object) -> str:
+        found = text(item, most=64)
+        if found not in ACTIVITY_TYPES:
+            raise Faulty(f"must be one of {', '.join(ACTIVITY_TYPES)}")
+        return found
+
+    return frozenset(sequence(value, check, most=len(ACTIVITY_TYPES)))
+
+
 #: Every field type of this module with its check.
 CHECKS: Mapping[Any, Callable[[object], Any]] = {
     ContainerRef: lambda v: text(v, least=1, most=128),
     ContainerName: container_name,
     RequestId: lambda v: printable(v, most=128),
+    AskerName: lambda v: printable(v, most=128),
+    ActivityKinds: activity_kinds,
+    Offset: lambda v: integer(v, least=0, most=FARTHEST),
+    PageSize: lambda v: integer(v, least=1, most=LARGEST_PAGE),
     FollowId: lambda v: text(v, least=1, most=64),
     LogPart: lambda v: printable(v, most=64),
     ImageName: image_name,

@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 from attrs import frozen
 
 from flow_manager_core.adoption import Adopter, Channels
+from flow_manager_core.aftermath import Aftermath, cut_off
 from flow_manager_core.backups.shelf import BackupShelf
 from flow_manager_core.bus import EventBus
 from flow_manager_core.choice import Chosen
@@ -25,6 +26,7 @@ from flow_manager_core.healing import Healer
 from flow_manager_core.health_checks.configs import HealthConfigs
 from flow_manager_core.health_checks.keeper import Heal, HealthKeeper
 from flow_manager_core.health_checks.probes import Probes
+from flow_manager_core.history import History
 from flow_manager_core.instance_folder import Workplace
 from flow_manager_core.journal_life import open_journal
 from flow_manager_core.journal_writer import JournalWriter
@@ -34,6 +36,7 @@ from flow_manager_core.log_following import LogFollower
 from flow_manager_core.log_levels import LogLevels
 from flow_manager_core.metrics import Metrics
 from flow_manager_core.monitoring.monitor import Monitor
+from flow_manager_core.operation_book import OperationBook
 from flow_manager_core.operations.running import start_run
 from flow_manager_core.operations.transfers import discard_ground
 from flow_manager_core.preferences import Preferences
@@ -89,6 +92,7 @@ async def build_services(
     ground.group.start_soon(Pruner(ground.journal, keeping).run)
     await services.post.load()
     ground.group.start_soon(services.post.run)
+    await services.book.recall(cut_off)
     ground.group.start_soon(services.supervisor.run)
     ground.group.start_soon(watch.run, looked)
     ground.group.start_soon(services.monitor.run)
@@ -154,6 +158,13 @@ def _connect(
 
     channels = Channels(ground.transport, reporter, settings, channel_ended, post.lines)
     adopter = _adopter(ground, registry, channels, reporter, post)
+    aftermath = Aftermath(
+        OperationBook(ground.journal, reporter.error_body),
+        registry,
+        ground.ledger,
+        gate,
+        adopter.sweep,
+    )
     supervisor = Supervisor(
         ground.backend,
         registry,
@@ -164,7 +175,7 @@ def _connect(
         on_end=run_ended,
         adopt=adopter.adopt,
         drop=adopter.release,
-        sweep=adopter.sweep,
+        sweep=aftermath.sweep,
         consider=consider,
     )
     services = Services(
@@ -181,6 +192,9 @@ def _connect(
         metrics=metrics,
         journal=ground.journal,
         post=post,
+        book=aftermath.book,
+        aftermath=aftermath,
+        history=History(ground.journal),
         ledger=ground.ledger,
         gate=gate,
         retry=Retrier(policy, gate, settings.retry_for),

@@ -424,6 +424,29 @@ class GiveUp:
     reason: str
 
 
+#: What a line of the activity feed may be about.
+ACTIVITY_TYPES = (
+    "container_created",
+    "container_started",
+    "container_stopped",
+    "container_restarted",
+    "container_updated",
+    "container_deleted",
+    "container_backed_up",
+    "container_restored",
+    "message_sent",
+    "message_received",
+    "status_change",
+    "health_warning",
+    "container_crash",
+    "container_error",
+    "container_recovered",
+    "socket_connected",
+    "socket_disconnected",
+    "resource_alert",
+)
+
+
 class Role(StrEnum):
     """What a client may ask for; each role may what those before it may.
 

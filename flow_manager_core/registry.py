@@ -122,7 +122,7 @@ class Registry:
         self._by_name: dict[str, ContainerRecord] = {}
         self._by_id: dict[str, ContainerRecord] = {}
         self._by_short: dict[str, ContainerRecord] = {}
-        self._by_request: dict[str, ContainerRecord] = {}
+        self._by_request: dict[tuple[str | None, str], ContainerRecord] = {}
         #: Called with each record whose container is there.
         self.on_admitted: list[Callable[[ContainerRecord], None]] = []
 
@@ -144,7 +144,7 @@ class Registry:
             raise name_in_use(owner)
         self._by_name[record.name] = record
         if record.terms.request_id is not None:
-            self._by_request[record.terms.request_id] = record
+            self._by_request[record.terms.by, record.terms.request_id] = record
 
     @contextmanager
     def held(self, record: ContainerRecord) -> Iterator[None]:
@@ -173,16 +173,24 @@ class Registry:
             del self._by_name[record.name]
         self._by_id.pop(record.id, None)
         self._by_short.pop(record.short_id, None)
-        if self._by_request.get(record.terms.request_id or "") is record:
-            del self._by_request[record.terms.request_id or ""]
+        asked = record.terms.by, record.terms.request_id or ""
+        if self._by_request.get(asked) is record:
+            del self._by_request[asked]
 
     def with_id(self, container_id: str) -> ContainerRecord | None:
         """The record of an engine's full id."""
         return self._by_id.get(container_id)
 
-    def with_request(self, request_id: str | None) -> ContainerRecord | None:
-        """The record that a create with this request id made, or is making."""
-        return self._by_request.get(request_id) if request_id is not None else None
+    def with_request(self, request_id: str | None, by: str | None) -> ContainerRecord | None:
+        """The record that a create with this request id made, by its label.
+
+        Args:
+            by: whose id it is; ``None``: the host application's.
+        """
+        if request_id is None:
+            return None
+        mine = self._by_request.get((by or "", request_id))
+        return mine or self._by_request.get((None, request_id))
 
     def find(self, ref: str) -> ContainerRecord:
         """Find by full id, short id, name, or unambiguous prefix of an id, in this order.

@@ -79,6 +79,27 @@ class Reporter:
         """Have a line of the feed kept and published that has no event of its own."""
         self._journal.tell(activity(record.id, activity_type, message, details))
 
+    def done(
+        self, record: ContainerRecord, activity_type: str, message: str, **details: Any
+    ) -> None:
+        """Have a line of the feed told that an operation came to what was asked for."""
+        self.note(record, activity_type, message, **details, outcome="succeeded")
+
+    def failed(self, container_id: str, operation: str, error: FlowManagerError) -> None:
+        """Have a line of the feed told of an operation that changes something, and failed.
+
+        Args:
+            container_id: the full id; empty where there is no such container.
+        """
+        details = {
+            "operation": operation,
+            "error_type": error.error_type,
+            "outcome": "failed",
+            **({} if container_id else {"asked_for": error.details.get("container_id")}),
+        }
+        told = f"{operation} failed: {error.message}"
+        self._journal.tell(activity(container_id, "container_error", told, details))
+
     def error(self, record: ContainerRecord, error: FlowManagerError) -> None:
         """Tell of a failure that no request asked about."""
         error.about(container_id=record.short_id, operation="channel")

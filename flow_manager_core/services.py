@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable
 from attrs import frozen
 
 from flow_manager_core.adoption import Channels
+from flow_manager_core.aftermath import Aftermath
 from flow_manager_core.backups.shelf import BackupShelf
 from flow_manager_core.contracts import ContainerBackend, Transport
 from flow_manager_core.durable.post import Post
 from flow_manager_core.gate import Gate
 from flow_manager_core.health_checks.keeper import HealthKeeper
+from flow_manager_core.history import History
 from flow_manager_core.instance_folder import Workplace
 from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.ledger import Ledger
@@ -19,6 +21,7 @@ from flow_manager_core.log_following import LogFollower
 from flow_manager_core.log_levels import LogLevels
 from flow_manager_core.metrics import Metrics
 from flow_manager_core.monitoring.monitor import Monitor
+from flow_manager_core.operation_book import OperationBook
 from flow_manager_core.recovery import Recoverer
 from flow_manager_core.registry import ContainerRecord, Registry
 from flow_manager_core.reporter import Reporter
@@ -49,6 +52,9 @@ class Services:
     metrics: Metrics
     journal: JournalWriter
     post: Post
+    book: OperationBook
+    aftermath: Aftermath
+    history: History
     ledger: Ledger
     gate: Gate
     retry: Retrier

@@ -34,6 +34,8 @@ class Terms:
 
     Args:
         fingerprint: of the create's payload, to tell a repeat from another request.
+        by: whose request id it is; empty for the host application, ``None`` where an earlier
+            version did not say.
         birth: names this very create; empty for a container of an earlier version.
         restored: whether it was made of a backup.
     """
@@ -43,19 +45,23 @@ class Terms:
     stop_timeout: float = 10.0
     has_code: bool = False
     request_id: str | None = None
+    by: str | None = None
     fingerprint: str = ""
     birth: str = ""
     restored: bool = False
 
 
-def terms_of(spec: ContainerSpec, request_id: str | None, payload: object) -> Terms:
-    """The terms of a container that is about to be made."""
+def terms_of(
+    spec: ContainerSpec, request_id: str | None, payload: object, by: str | None = None
+) -> Terms:
+    """The terms of a container that is about to be made; `by`: who asks, ``None``: the host."""
     return Terms(
         restart=spec.restart,
         health_check=spec.health_check,
         stop_timeout=spec.stop_timeout,
         has_code=spec.code_path is not None,
         request_id=request_id,
+        by=by or "",
         fingerprint=fingerprint(payload),
         birth=secrets.token_hex(8),
     )
@@ -101,6 +107,7 @@ def _terms(body: Mapping[str, Any]) -> Terms:
         stop_timeout=float(body.get("stop_timeout", 10.0)),
         has_code=bool(body.get("has_code")),
         request_id=None if body.get("request_id") is None else str(body["request_id"]),
+        by=None if body.get("by") is None else str(body["by"]),
         fingerprint=str(body.get("fingerprint", "")),
         birth=str(body.get("birth", "")),
         restored=bool(body.get("restored")),

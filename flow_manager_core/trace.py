@@ -62,6 +62,22 @@ def current_request() -> str | None:
     return None if work is None or work.over else work.request_id
 
 
+def request_key(request_id: str, by: str | None) -> str:
+    """A request's name among everybody's: ids are each asker's own.
+
+    Args:
+        by: who asked; ``None`` for the host application.
+    """
+    # No request id holds a control character, so the two can be told apart.
+    return f"{by or ''}\x1f{request_id}"
+
+
+def current_key() -> str:
+    """The `request_key` of what this task works for; empty for a request without an id."""
+    request_id = current_request()
+    return "" if request_id is None else request_key(request_id, current_asker())
+
+
 def current_asker() -> str | None:
     """The name of who asked for what this task does: of a token, or of a frontend."""
     work = _current.get()

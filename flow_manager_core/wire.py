@@ -16,6 +16,7 @@ import attrs
 from flow_manager_core.errors import FlowManagerError, InvalidRequest
 from flow_manager_core.events import ErrorReported, Event, EventsNotKept, MessageReceived
 from flow_manager_core.fields import CHECKS
+from flow_manager_core.history_requests import HistoryCursor
 from flow_manager_core.models import (
     CheckType,
     ContainerState,
@@ -57,6 +58,14 @@ def _structure_cursor(value: object, _: Any) -> LogCursor:
         raise Faulty("must be the cursor of an answer or event") from None
 
 
+def _structure_place(value: object, _: Any) -> HistoryCursor:
+    try:
+        return HistoryCursor.parse(value)
+    except ValueError:
+        raise Faulty("must be the next of an answer") from None
+
+
+_converter.register_structure_hook(HistoryCursor, _structure_place)
 _converter.register_structure_hook(Since, _structure_since)
 _converter.register_structure_hook(LogCursor, _structure_cursor)
 

@@ -66,7 +66,7 @@ async def backup_container(
                 # No thread may write to a descriptor that is closed, or somebody else's by then.
                 transfer.gauge.stop()
             await to_thread.run_sync(place.put)
-    services.reporter.note(
+    services.reporter.done(
         record, "container_backed_up", f"Container {record.name} backed up", path=file.path
     )
     told = {"container_id": record.short_id, "status": "backed_up"}

@@ -41,6 +41,7 @@ CONTAINER_ROWS = (
         event="container_stopped",
         run=running.stop_container,
         verb="stop",
+        ends=True,
     ),
     Operation(
         request=RestartContainer,
@@ -62,6 +63,7 @@ CONTAINER_ROWS = (
         event="container_deleted",
         run=running.delete_container,
         verb="delete",
+        ends=True,
     ),
     Operation(
         request=SendMessage,

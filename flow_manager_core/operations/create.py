@@ -28,7 +28,7 @@ from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.requests import CreateContainer
 from flow_manager_core.services import Services
 from flow_manager_core.terms import fingerprint, labels_for, read_terms, terms_of
-from flow_manager_core.trace import current_request
+from flow_manager_core.trace import current_asker, current_request
 from flow_manager_core.turns import Turn
 
 
@@ -39,13 +39,14 @@ def claim(services: Services, request: CreateContainer, payload: object) -> Cont
         EngineError: the name is in use.
         InvalidRequest: the request id was used for another payload.
     """
-    made = services.registry.with_request(request.request_id)
+    made = services.registry.with_request(request.request_id, current_asker())
     if made is not None:
         if made.terms.fingerprint != fingerprint(payload):
             raise InvalidRequest([Fault("request_id", "was used for a different create_container")])
         return made
     spec = request.spec(request.name or f"flow-{secrets.token_hex(4)}")
-    record = ContainerRecord(spec.name, terms_of(spec, request.request_id, payload))
+    terms = terms_of(spec, request.request_id, payload, current_asker())
+    record = ContainerRecord(spec.name, terms)
     services.registry.reserve(record)
     return record
 
@@ -58,7 +59,7 @@ async def create_container(
     A failed start of a container that was made leaves it as it is, ``created``.
     """
     if record.gone:
-        raise EngineError("The same request has just failed", retryable=True)
+        raise EngineError("What this request made was deleted meanwhile", retryable=True)
     if record.container is None:
         await _make(services, record, request)
         tell_created(services, record)
@@ -74,7 +75,7 @@ async def start_made(services: Services, record: ContainerRecord) -> None:
     except FlowManagerError as error:
         error.about(container_id=record.short_id, name=record.name)
         raise
-    services.reporter.note(record, "container_started", f"Container {record.name} started")
+    services.reporter.done(record, "container_started", f"Container {record.name} started")
 
 
 async def _make(services: Services, record: ContainerRecord, request: CreateContainer) -> None:
@@ -118,7 +119,7 @@ async def finish_create(services: Services, record: ContainerRecord) -> None:
 
 def tell_created(services: Services, record: ContainerRecord) -> None:
     """Tell the feed of a new container."""
-    services.reporter.note(
+    services.reporter.done(
         record, "container_created", f"Container {record.name} created", name=record.name
     )
 

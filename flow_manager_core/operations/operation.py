@@ -36,6 +36,7 @@ class Operation:
         subject: finds the container it is about, without waiting; ``None``: about none.
         run: carries it out. A changing one holds the container's lock.
         verb: the word for it in the log; ``None`` for operations that change nothing.
+        ends: whether it ends or removes something: a full disk has room for that.
         needs_engine: whether it fails at once while the engine is away.
     """
 
@@ -45,6 +46,7 @@ class Operation:
     run: Callable[[Services, Any, Any, Turn], Awaitable[Body]]
     subject: Subject | None = by_reference
     verb: str | None = None
+    ends: bool = False
     needs_engine: bool = True
 
     @property

@@ -29,6 +29,7 @@ from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.requests import RestoreContainer
 from flow_manager_core.services import Services
 from flow_manager_core.terms import fingerprint, terms_of
+from flow_manager_core.trace import current_asker
 from flow_manager_core.turns import Turn
 
 T = TypeVar("T")
@@ -49,7 +50,7 @@ async def restore_container(
     """
     snapshots = snapshots_of(services, "path")
     asked = fingerprint(_payload(request))
-    if (known := services.registry.with_request(request.request_id)) is not None:
+    if (known := services.registry.with_request(request.request_id, current_asker())) is not None:
         return await _known(known, asked)
     file = services.shelf.file(request.path)
     transfer = Transfer(services, file.path)
@@ -60,7 +61,9 @@ async def restore_container(
             async with record.lock:
                 await restore.run()
                 told = f"Container {record.name} restored"
-                services.reporter.note(record, "container_restored", told, path=file.path)
+                services.reporter.done(
+                    record, "container_restored", told, name=record.name, path=file.path
+                )
                 if request.start:
                     await start_made(services, record)
         body = archive_body(file, found.archive, found.manifest)
@@ -106,7 +109,8 @@ async def _claim(
         # Not a folder of this host: it says that there is code, which is in the archive.
         spec = evolve(spec, code_path=request.path)
     spec = await checked_spec(services, spec, code_is_here=False)
-    terms = evolve(terms_of(spec, request.request_id, None), fingerprint=asked, restored=True)
+    terms = terms_of(spec, request.request_id, None, current_asker())
+    terms = evolve(terms, fingerprint=asked, restored=True)
     record = ContainerRecord(spec.name, terms)
     services.registry.reserve(record)
     return record, spec

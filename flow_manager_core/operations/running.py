@@ -125,7 +125,7 @@ async def start_container(
     services.recovery.cancel(record)
     record.forgive()
     await start_run(services, record)
-    services.reporter.note(record, "container_started", f"Container {record.name} started")
+    services.reporter.done(record, "container_started", f"Container {record.name} started")
     return {"container_id": record.short_id, "status": "running"}
 
 
@@ -134,7 +134,7 @@ async def stop_container(
 ) -> dict[str, Any]:
     """Stop a container; one that does not run is left as it is."""
     await stop_run(services, record, patience(record, request.timeout), wish=Wish.DOWN)
-    services.reporter.note(record, "container_stopped", f"Container {record.name} stopped")
+    services.reporter.done(record, "container_stopped", f"Container {record.name} stopped")
     return {"container_id": record.short_id, "status": "stopped"}
 
 
@@ -145,7 +145,7 @@ async def restart_container(
     record.forgive()
     await stop_run(services, record, patience(record, request.timeout), wish=Wish.UP)
     await start_run(services, record)
-    services.reporter.note(record, "container_restarted", f"Container {record.name} restarted")
+    services.reporter.done(record, "container_restarted", f"Container {record.name} restarted")
     return {"container_id": record.short_id, "status": "running"}
 
 
@@ -185,4 +185,4 @@ async def finish_delete(services: Services, record: ContainerRecord) -> None:
     if record.terms.restored:
         await services.discard(record.desired.key)
     await services.ledger.forget(record.desired.key)
-    services.reporter.note(record, "container_deleted", f"Container {record.name} deleted")
+    services.reporter.done(record, "container_deleted", f"Container {record.name} deleted")

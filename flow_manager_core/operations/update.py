@@ -20,6 +20,7 @@ from flow_manager_core.paths import code_path_faults
 from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.requests import UpdateContainer
 from flow_manager_core.services import Services
+from flow_manager_core.trace import current_key
 from flow_manager_core.turns import Turn
 
 #: The archive of the code that is replaced.
@@ -48,7 +49,7 @@ async def update_container(
         await services.supervisor.look(record)
         await _Exchange(services, record, store, folder).run()
     record.forgive()
-    services.reporter.note(
+    services.reporter.done(
         record,
         "container_updated",
         f"Container {record.name} updated",
@@ -108,7 +109,7 @@ class _Exchange:
             with anyio.move_on_after(WAY_BACK, shield=True):
                 await self._put_back("the manager is shutting down")
             raise
-        await self._services.ledger.note(self._record, job=Job.NONE)
+        await self._services.ledger.note(self._record, job=Job.NONE, code_of=current_key())
 
     async def _start_and_prove(self) -> None:
         if not self._ran:

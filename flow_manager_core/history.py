@@ -1,0 +1,193 @@
+"""The feed of activities as it stands in the journal, for those who ask about the past.
+
+Times are those of the host's clock when an event was told; numbers are in the order of the telling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import anyio
+from anyio import to_thread
+from attrs import frozen
+
+from flow_manager_core.event_log import LoggedEvent, events_of
+from flow_manager_core.event_walk import EventWalk
+from flow_manager_core.events import ActivityLogged
+from flow_manager_core.history_requests import HistoryCursor
+from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.jsontext import dumps
+
+#: Bytes of lines in one answer.
+ANSWER_SIZE = 1024 * 1024
+#: Bytes that are read through on the event loop; more go to a thread.
+QUICK = 64 * 1024
+#: What a container begins with, in the feed.
+BEGINNINGS = frozenset({"container_created", "container_restored"})
+
+
+@frozen(kw_only=True)
+class Wanted:
+    """Which activities.
+
+    Args:
+        container: the beginning of the container's full id; empty for all.
+        kinds: activity types; empty for all.
+        named: only those whose details have this name.
+        since, until: when they were told, both included.
+    """
+
+    container: str = ""
+    kinds: frozenset[str] = frozenset()
+    named: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    newest_first: bool = False
+
+    @property
+    def holding(self) -> bytes:
+        """Bytes that every such line has."""
+        if self.container:
+            return b'"container":' + dumps(self.container)[:-1]
+        if self.named:
+            return b'"name":' + dumps(self.named)
+        if len(self.kinds) == 1:
+            return _kind(*self.kinds)
+        return b'"name":' + dumps(ActivityLogged.name)
+
+    @property
+    def beginning(self) -> datetime | None:
+        """The time at which to begin to read."""
+        return self.until if self.newest_first else self.since
+
+    def before(self, event: LoggedEvent) -> bool:
+        """Whether it comes before the first that is wanted, by its time."""
+        return self._late(event) if self.newest_first else self._early(event)
+
+    def beyond(self, event: LoggedEvent) -> bool:
+        """Whether it comes after the last that is wanted."""
+        return self._early(event) if self.newest_first else self._late(event)
+
+    def _early(self, event: LoggedEvent) -> bool:
+        return self.since is not None and event.at < self.since.timestamp()
+
+    def _late(self, event: LoggedEvent) -> bool:
+        return self.until is not None and event.at > self.until.timestamp()
+
+    def has(self, event: LoggedEvent) -> bool:
+        """Whether it is one of them, whenever it was told."""
+        if event.name != ActivityLogged.name or not event.container_id.startswith(self.container):
+            return False
+        if self.named and event.body["details"].get("name") != self.named:
+            return False
+        return not self.kinds or event.body["activity_type"] in self.kinds
+
+    def among(self, pages: Sequence[bytes]) -> list[LoggedEvent]:
+        """Those that are in some pages, in the order that is asked for."""
+        texts = [_kind(kind) for kind in self.kinds] or [self.holding]
+        found: list[LoggedEvent] = []
+        for page in pages:
+            events = [event for event in events_of(page, texts) if self.has(event)]
+            found += reversed(events) if self.newest_first else events
+        return found
+
+
+def _kind(kind: str) -> bytes:
+    return b'"activity_type":' + dumps(kind)
+
+
+@frozen
+class HistoryPage:
+    """Some activities, and where to go on; ``None``: there are no more."""
+
+    events: Sequence[LoggedEvent]
+    next: HistoryCursor | None
+
+
+class _Page:
+    """What was found for one answer; the first `skip` are passed over."""
+
+    def __init__(self, limit: int, skip: int) -> None:
+        self.events: list[LoggedEvent] = []
+        self.skip = skip
+        self._limit = limit
+        self._size = 0
+
+    def take(self, event: LoggedEvent) -> bool:
+        """Take an event, or tell that it is one too many."""
+        if self.skip:
+            self.skip -= 1
+            return True
+        self._size += event.size
+        if len(self.events) == self._limit or (self.events and self._size > ANSWER_SIZE):
+            return False
+        self.events.append(event)
+        return True
+
+
+class History:
+    """Reads activities back, a page at a time."""
+
+    def __init__(self, journal: JournalWriter) -> None:
+        self._writer = journal
+        # One reader at a time, so that history takes no thread from others.
+        self._limiter = anyio.CapacityLimiter(1)
+
+    async def page(
+        self, wanted: Wanted, limit: int, offset: int = 0, cursor: HistoryCursor | None = None
+    ) -> HistoryPage:
+        """Read at most `limit` activities, fewer where that is much work already.
+
+        Args:
+            offset: so many are passed over.
+            cursor: the `HistoryPage.next` of the page before.
+
+        Raises:
+            SystemFault: the journal cannot be read.
+        """
+        bound, skip = (cursor.seq, cursor.skip) if cursor else (None, offset)
+        walk = EventWalk(
+            self._writer.journal,
+            self._writer.last,
+            bound,
+            holding=wanted.holding,
+            newest_first=wanted.newest_first,
+        )
+        if bound is None and wanted.beginning is not None:
+            await walk.begin_at(wanted.beginning)
+        return await self._gathered(walk, wanted, _Page(limit, skip))
+
+    async def _gathered(self, walk: EventWalk, wanted: Wanted, page: _Page) -> HistoryPage:
+        ahead = _side(walk.bound, wanted)
+        while (pages := await walk.step()) is not None:
+            for event in await self._among(wanted, pages):
+                if not ahead(event.seq) or wanted.before(event):
+                    continue
+                if wanted.beyond(event):
+                    return HistoryPage(page.events, None)
+                if not page.take(event):
+                    return HistoryPage(page.events, HistoryCursor(page.events[-1].seq))
+        following = None if walk.bound is None else HistoryCursor(walk.bound, page.skip)
+        return HistoryPage(page.events, following)
+
+    async def _among(self, wanted: Wanted, pages: Sequence[bytes]) -> Sequence[LoggedEvent]:
+        if sum(map(len, pages)) <= QUICK:
+            return wanted.among(pages)
+        return await to_thread.run_sync(wanted.among, pages, limiter=self._limiter)
+
+    async def last_named(self, name: str) -> str | None:
+        """The full id of the container that was last made under a name, if that is not long ago.
+
+        Raises:
+            SystemFault: the journal cannot be read.
+        """
+        page = await self.page(Wanted(named=name, kinds=BEGINNINGS, newest_first=True), 1)
+        return page.events[0].container_id if page.events else None
+
+
+def _side(bound: int | None, wanted: Wanted) -> Callable[[int], bool]:
+    """Whether a number lies beyond the bound, as the reading goes."""
+    if bound is None:
+        return lambda _seq: True
+    return bound.__gt__ if wanted.newest_first else bound.__lt__

@@ -56,7 +56,6 @@ PositiveSeconds = NewType("PositiveSeconds", float)
 TimeToLive = NewType("TimeToLive", float)
 MessageId = NewType("MessageId", str)
 PageLimit = NewType("PageLimit", int)
-Offset = NewType("Offset", int)
 GrowthFactor = NewType("GrowthFactor", float)
 Share = NewType("Share", float)
 MemoryBytes = NewType("MemoryBytes", int)
@@ -347,7 +346,6 @@ CHECKS: Mapping[Any, Callable[[object], Any]] = {
     RequestId: lambda v: printable(v, most=128),
     AskerName: lambda v: printable(v, most=128),
     ActivityKinds: activity_kinds,
-    Offset: lambda v: integer(v, least=0, most=FARTHEST),
     PageSize: lambda v: integer(v, least=1, most=LARGEST_PAGE),
     FollowId: lambda v: text(v, least=1, most=64),
     LogPart: lambda v: printable(v, most=64),
@@ -366,7 +364,7 @@ CHECKS: Mapping[Any, Callable[[object], Any]] = {
     TimeToLive: lambda v: number(v, least=0.001, most=LONGEST_LIFE),
     MessageId: lambda v: printable(v, most=128),
     PageLimit: lambda v: integer(v, least=1, most=1000),
-    Offset: lambda v: integer(v, least=0, most=10_000_000),
+    Offset: lambda v: integer(v, least=0, most=FARTHEST),
     GrowthFactor: lambda v: number(v, least=1, most=STEEPEST),
     Share: lambda v: number(v, least=0, most=1),
     MemoryBytes: lambda v: integer(v, least=LEAST_MEMORY, most=2**50),

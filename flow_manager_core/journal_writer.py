@@ -141,6 +141,11 @@ class JournalWriter:
                 # One by one: what ends something may find room where the rest does not.
                 for entry in group:
                     await self._commit_alone(entry)
+        except BaseException:
+            # Nobody may take what became of these for granted.
+            for entry in group:
+                entry.error = SystemFault("The journal failed")
+            raise
         finally:
             self._busy = False
             self._settle(group)

@@ -31,7 +31,6 @@ AT_LEAST_ONE = (
     "durable_messages_total",
     "durable_bytes_total",
     "settled_messages",
-    "undeliverable_bytes",
 )
 #: Samples of one container; some 300 bytes each.
 LONGEST_HISTORY = 100_000

@@ -17,7 +17,7 @@ from attrs import frozen
 from flow_manager_core.connection import Connection
 from flow_manager_core.durable.box import WINDOW, Box
 from flow_manager_core.durable.inbox import Inbox, Source
-from flow_manager_core.durable.letters import SEQ, Letter
+from flow_manager_core.durable.letters import SEQ, Letter, body_of
 from flow_manager_core.durable.outbox import Outbox
 from flow_manager_core.errors import FlowManagerError, FlowNotConnected
 from flow_manager_core.events import MessageReceived
@@ -170,7 +170,7 @@ class Courier(Line):
             self._log.error("Messages cannot be read yet", error=error.message)
             await anyio.sleep(AGAIN)
             return {}
-        return {key: row.partition(b"\n")[2] for key, row in rows.items()}
+        return {key: body_of(row) for key, row in rows.items()}
 
     async def _send(self, letter: Letter, body: bytes) -> None:
         await self._connection.write(len(body).to_bytes(HEADER, "big") + body, inf)

@@ -12,7 +12,7 @@ from flow_manager_core.activities import activity
 from flow_manager_core.durable.box import WINDOW, Box, Totals
 from flow_manager_core.durable.dead import DeadLetters
 from flow_manager_core.durable.expiry import Expiry
-from flow_manager_core.durable.letters import SEQ, Letter, Reason, letter_of, row_of
+from flow_manager_core.durable.letters import SEQ, Letter, Reason, body_of, letter_of, row_of
 from flow_manager_core.durable.limits import Limits
 from flow_manager_core.durable.settling import AGAIN, Settler, message_id_of
 from flow_manager_core.errors import FlowManagerError, InvalidRequest
@@ -76,7 +76,7 @@ class Outbox:
         self._free = self._reserved = 1
         self._log = get_log("messages")
         self.totals: Totals = Totals()
-        self.dead: DeadLetters = DeadLetters(self._journal, limits, self._forget_request)
+        self.dead: DeadLetters = DeadLetters(self._journal, limits.settled, self._forget_request)
         self.settler: Settler = Settler(self._journal, reporter, self.dead, writer.epoch)
         self.expiry: Expiry = Expiry(self._expired)
 
@@ -91,7 +91,7 @@ class Outbox:
         after = ""
         while page := await self._journal.read(Table.OUTBOX, after=after, limit=PAGE):
             for after, row in page:  # the last one is where the next page begins
-                letter, _ = letter_of(int(after), row)
+                letter = letter_of(int(after), row)
                 self.box(letter.container_id).recall(letter)
                 self._know(letter)
         for letter in await self.dead.load():
@@ -241,8 +241,8 @@ class Outbox:
                 return
             # Nothing is awaited between the look at its end and the writer's queue: what ends it
             # comes after this.
-            body = row.partition(b"\n")[2]
-            await self._reporter.store(Put(Table.OUTBOX, letter.key, row_of(letter, body)))
+            again = row_of(letter, body_of(row))
+            await self._reporter.store(Put(Table.OUTBOX, letter.key, again))
         except FlowManagerError as error:
             self._log.error("A delivery attempt is not recorded", error=error.message)
 

@@ -19,8 +19,8 @@ from flow_manager_core.durable.letters import (
     Letter,
     Reason,
     Status,
+    body_of,
     message_of,
-    row_of,
 )
 from flow_manager_core.errors import FlowManagerError
 from flow_manager_core.events import Event, MessageDelivered, MessageUndeliverable
@@ -145,11 +145,11 @@ class Settler:
     async def _settle(self, batch: Sequence[tuple[Box, Letter]]) -> None:
         keys = [letter.key for _, letter in batch if _is_dead(letter)]
         rows = await self._journal.get(Table.OUTBOX, keys) if keys else {}
-        bodies = {key: row.partition(b"\n")[2] for key, row in rows.items()}
+        bodies = {key: body_of(row) for key, row in rows.items()}
         changes: list[Change] = []
         for _, letter in batch:
             changes.append(Drop(Table.OUTBOX, letter.key))
-            changes.append(self._dead.put(letter, row_of(letter, bodies.get(letter.key, b""))))
+            changes.append(self._dead.put(letter, bodies.get(letter.key, b"")))
         surplus = self._dead.surplus()
         changes += self._dead.forget(surplus)
         events = [self._told(letter, bodies.get(letter.key)) for _, letter in batch]
@@ -157,7 +157,7 @@ class Settler:
         for status, number in surplus:
             self._dead.dropped(number, status)
         for box, letter in batch:
-            self._dead.keep(letter, len(bodies.get(letter.key, b"")))
+            self._dead.keep(letter)
             box.forget(letter)
 
     def _told(self, letter: Letter, body: bytes | None) -> Event:

@@ -80,7 +80,7 @@ async def test_a_gap_or_a_number_that_is_none_is_a_bad_frame_and_not_stored() ->
         for number in bad:
             await flow.send("say", "bad", seq=number)
             assert (await flow.receive())["command"] == "error"
-        assert len(m.told(ErrorReported)) == len(bad)
+        await until(lambda: len(m.told(ErrorReported)) == len(bad))
         await flow.send("say", "good", seq=1)
         await acknowledged(flow, 1)
         assert data(m) == ["good"]
@@ -110,6 +110,7 @@ async def test_an_answer_finds_its_question_and_is_acknowledged_but_not_told() -
             await flow.send("result", 42, reply_to="q", seq=1)
         assert answers[0].data == 42
         await acknowledged(flow, 1)
+        await m.writer.flushed()
         assert data(m) == []
 
 

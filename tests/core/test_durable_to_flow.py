@@ -138,7 +138,7 @@ async def test_an_ack_for_what_was_never_sent_is_told_and_ignored() -> None:
             assert (await flow.receive())["command"] == "error"
         await flow.ack(letter.number, epoch="of a journal that is no more")
         assert not letter.gone
-        assert len(m.told(ErrorReported)) == len(bad)
+        await until(lambda: len(m.told(ErrorReported)) == len(bad))
         await flow.ack(letter.number)
         await until(lambda: letter.gone)
 

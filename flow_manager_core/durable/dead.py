@@ -6,7 +6,7 @@ are forgotten first, once there are too many of it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -48,9 +48,12 @@ class DeadLetters:
         """
         found: list[Letter] = []
         for status in KINDS:
-            async for letter, _ in self._rows(status):
-                self.keep(letter)
-                found.append(letter)
+            page = await self._page(status, 0)
+            while page:
+                for letter, _ in page:
+                    self.keep(letter)
+                    found.append(letter)
+                page = await self._page(status, found[-1].number)
         return found
 
     @staticmethod
@@ -119,26 +122,23 @@ class DeadLetters:
             SystemFault: they cannot be read.
         """
         found: list[Found] = []
-        async for letter, message in self._rows(Status.UNDELIVERABLE):
-            if not wanted(letter):
-                continue
-            if offset:
-                offset -= 1
-                continue
-            found.append((letter, message))
-            if len(found) == limit:
+        after = 0
+        while len(found) < limit:
+            page = await self._page(Status.UNDELIVERABLE, after)
+            if not page:
                 break
+            after = page[-1][0].number
+            fitting = [each for each in page if wanted(each[0])]
+            found += fitting[offset : offset + limit - len(found)]
+            offset = max(0, offset - len(fitting))
         return found
 
-    async def _rows(self, status: Status) -> AsyncIterator[Found]:
-        after, before = KINDS[status], KINDS[status] + ":"
-        while True:
-            page = await self._journal.read(Table.SETTLED, after=after, before=before, limit=PAGE)
-            for key, row in page:
-                after = key
-                yield settled_of(int(key[1:]), row)
-            if len(page) < PAGE:
-                return
+    async def _page(self, status: Status, after: int) -> list[Found]:
+        """Read the next ones after a number."""
+        rows = await self._journal.read(
+            Table.SETTLED, after=_key(status, after), before=KINDS[status] + ":", limit=PAGE
+        )
+        return [settled_of(int(key[1:]), row) for key, row in rows]
 
 
 def _key(status: Status, number: int) -> str:

@@ -66,8 +66,6 @@ class Courier(Line):
         self._source: Source
         #: The last number of the source that the flow knows to be stored; -1: tell it anew.
         self._told = 0
-        #: The greatest number that was written over this connection.
-        self._written = 0
         self._log = get_log("channel")
 
     async def greeted(self, hello: DurableHello | None) -> None:
@@ -176,7 +174,6 @@ class Courier(Line):
         await self._connection.write(len(body).to_bytes(HEADER, "big") + body, inf)
         letter.body = b""
         letter.sent_at = time.time()
-        self._written = letter.number
         self._desk.reporter.sent()
 
     async def _write(self, message: Message) -> None:
@@ -190,7 +187,7 @@ class Courier(Line):
         self._source.wake = None
         self._box.wake = None
         first = self._box.broken()
-        if told and first is not None and first.number <= self._written:
+        if told and first is not None:
             self._desk.outbox.broken(self._box, first)
 
     def _awaken(self) -> None:

@@ -43,11 +43,15 @@ class Killed(Exception):
 
 
 class FaultyJournal(MemoryJournal):
-    """Refuses while it is told to, and dies at the commit that it is told."""
+    """Refuses while it is told to, and dies at the commit that it is told.
+
+    `lies`: it makes so many commits and says that it has not; a writer may try each twice.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.refusing = False
+        self.lies = 0
         self.commits = 0
         self.die_at = 0
         self.edge = "before"
@@ -61,6 +65,9 @@ class FaultyJournal(MemoryJournal):
         last = self.commits == self.die_at
         if not (last and self.edge == "before"):
             await super().commit(changes, urgent=urgent)
+        if self.lies:
+            self.lies -= 1
+            raise SystemFault("The disk did not say what came of it", retryable=True)
         if last:
             self.died = True
             raise Killed

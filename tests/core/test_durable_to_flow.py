@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from flow_manager_core.durable.box import WINDOW
-from flow_manager_core.durable.letters import Reason, Status
+from flow_manager_core.durable.letters import Letter, Reason, Status, body_of, row_of
 from flow_manager_core.errors import InvalidRequest, SystemFault
 from flow_manager_core.events import (
     ErrorReported,
@@ -19,7 +19,7 @@ from flow_manager_core.events import (
 from flow_manager_core.framing import BadFrame
 from flow_manager_core.journals import Table
 from flow_manager_core.memory_journal import MemoryJournal
-from tests.core.durable_life import EPOCH, KEY, FaultyJournal, Flow, life, log_of, until
+from tests.core.durable_life import EPOCH, KEY, PATIENCE, FaultyJournal, Flow, life, log_of, until
 
 pytestmark = pytest.mark.anyio
 
@@ -34,6 +34,10 @@ async def drained(flow: Flow) -> list[Any]:
             await flow.ack(message["seq"])
             continue
         return found
+
+
+async def row(journal: MemoryJournal, letter: Letter) -> bytes:
+    return (await journal.get(Table.OUTBOX, [letter.key]))[letter.key]
 
 
 async def test_the_welcome_comes_first_and_messages_in_order_of_acceptance() -> None:
@@ -216,7 +220,7 @@ async def test_a_journal_that_refuses_accepts_nothing_and_leaves_no_trace() -> N
         with pytest.raises(SystemFault, match="disk is full"):
             await m.accept("lost", request_id="r")
         journal.refusing = False
-        assert m.post.outbox.totals.messages == 0
+        await until(lambda: m.post.outbox.totals.messages == 0)
         await m.accept("kept", request_id="r")
         assert await drained(flow) == ["kept"]
 
@@ -312,13 +316,18 @@ async def test_broken_deliveries_end_the_first_message_alone() -> None:
     async with life(journal) as m:
         poison = await m.accept("poison", max_deliveries=3)
         innocent = await m.accept("innocent", max_deliveries=1)
+        body = body_of(await row(journal, poison))
         for _ in range(2):
             flow = await m.connect()
             await flow.hello()
             await flow.numbers(2)
             await flow.stream.aclose()
             await until(lambda: not m.channel.connected)
-        await m.writer.flushed()
+        with anyio.fail_after(PATIENCE):
+            while (await journal.get(Table.OUTBOX, [poison.key]))[poison.key] != row_of(
+                poison, body
+            ):
+                await anyio.sleep(0.001)
     async with life(journal) as m:  # what was counted is kept
         flow = await m.connect()
         await flow.hello()

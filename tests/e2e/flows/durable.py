@@ -6,6 +6,7 @@ files, and what it has seen, are its memory through its own deaths; so it can be
 Between doing and acknowledging it waits SLOW seconds.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -88,7 +89,5 @@ def serve(stream):
 
 while True:
     with connect() as channel, channel.makefile("rwb") as stream:
-        try:
+        with contextlib.suppress(OSError):
             serve(stream)
-        except OSError:
-            pass

@@ -87,15 +87,15 @@ async def build_services(
     reporter = Reporter(bus, ground.journal, error_body, metrics)
     services, watch = _connect(ground, settings, chosen, reporter, metrics)
     stack.callback(services.log_levels.close)
+    await services.post.load()
     looked = anyio.Event()
     keeping = keeping_of(settings, lasting=chosen.journal[0].lasting)
     ground.group.start_soon(Pruner(ground.journal, keeping).run)
-    await services.post.load()
-    ground.group.start_soon(services.post.run)
     await services.book.recall(cut_off)
     ground.group.start_soon(services.supervisor.run)
     ground.group.start_soon(watch.run, looked)
     ground.group.start_soon(services.monitor.run)
+    ground.group.start_soon(services.post.run)
     with anyio.move_on_after(FIRST_LOOK):
         await looked.wait()
     await clear_workplace(services)
@@ -134,8 +134,8 @@ def _connect(
     ground: _Ground, settings: Settings, chosen: Chosen, reporter: Reporter, metrics: Metrics
 ) -> tuple[Services, EngineWatch]:
     """Make the parts; those that need a later one reach it through a function of this one."""
-    registry, gate, post = Registry(), Gate(), _post_of(ground, reporter, settings)
-    policy = SoundPolicy(chosen.recovery)
+    registry, gate, policy = Registry(), Gate(), SoundPolicy(chosen.recovery)
+    post = _post_of(ground, reporter, settings)
 
     def channel_ended(record: ContainerRecord) -> None:
         services.supervisor.channel_ended(record)

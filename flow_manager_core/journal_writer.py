@@ -188,6 +188,11 @@ class JournalWriter:
         self._busy = True
         try:
             await self._committer.commit(group)
+        except BaseException:
+            # Nobody may take what became of these for granted.
+            for entry in group:
+                entry.error = SystemFault("The journal failed")
+            raise
         finally:
             self._busy = False
             self._rested = time.perf_counter()

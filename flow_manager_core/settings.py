@@ -85,7 +85,6 @@ class Settings:
         durable_bytes_total: of them together.
         settled_messages: messages that are remembered once they were delivered, and as many once
             they were undeliverable; the oldest are forgotten first.
-        undeliverable_bytes: of those that were undeliverable.
         reconcile_interval: between two comparisons with the engine's own listing.
         retry_for: how long a request's engine call is tried again after a transient failure, with
             the recovery policy's delays; 0: never.
@@ -141,7 +140,6 @@ class Settings:
     durable_messages_total: int = 200_000
     durable_bytes_total: int = 1024**3
     settled_messages: int = 10_000
-    undeliverable_bytes: int = 256 * 1024**2
     reconcile_interval: float = 5.0
     retry_for: float = 5.0
     heartbeat_interval: float = 10.0

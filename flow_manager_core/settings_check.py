@@ -31,16 +31,15 @@ LONGEST_AGE = 3650 * 86400
 LEAST_LOG = 1024**2
 #: Bytes; SQLite's own bound of a file is far beyond.
 LARGEST_LOG = 1024**4
+#: Samples of one container; some 300 bytes each.
+LONGEST_HISTORY = 100_000
 AT_LEAST_ONE = (
     "durable_messages",
     "durable_bytes",
     "durable_messages_total",
     "durable_bytes_total",
     "settled_messages",
-    "undeliverable_bytes",
 )
-#: Samples of one container; some 300 bytes each.
-LONGEST_HISTORY = 100_000
 
 
 def settings_faults(settings: Settings) -> list[Fault]:
@@ -49,7 +48,6 @@ def settings_faults(settings: Settings) -> list[Fault]:
         *_duration_faults(settings),
         *_backup_faults(settings),
         *_journal_faults(settings),
-        *_bound_faults(settings),
     ]
     if not INSTANCE.fullmatch(settings.instance):
         faults.append(Fault("instance", "must hold 1 to 63 letters, digits, _ . -"))
@@ -66,7 +64,7 @@ def settings_faults(settings: Settings) -> list[Fault]:
             faults.append(Fault(name, "must be an absolute path"))
     if Path("/") in settings.volume_roots:
         faults.append(Fault("volume_roots", "must not hold /"))
-    return [*faults, *_access_faults(settings)]
+    return [*faults, *_access_faults(settings), *_bound_faults(settings)]
 
 
 def _access_faults(settings: Settings) -> list[Fault]:
@@ -100,11 +98,6 @@ def _journal_faults(settings: Settings) -> list[Fault]:
     return faults
 
 
-def _bound_faults(settings: Settings) -> list[Fault]:
-    told = "must be at least 1"
-    return [Fault(name, told) for name in AT_LEAST_ONE if getattr(settings, name) < 1]
-
-
 def _duration_faults(settings: Settings) -> list[Fault]:
     faults = [
         Fault(name, "must be more than 0 and at most 86400 seconds")
@@ -117,6 +110,11 @@ def _duration_faults(settings: Settings) -> list[Fault]:
         told = f"must be 0 (never) or from {LEAST_HEARTBEAT} to 86400 seconds"
         faults.append(Fault("heartbeat_interval", told))
     return faults
+
+
+def _bound_faults(settings: Settings) -> list[Fault]:
+    told = "must be at least 1"
+    return [Fault(name, told) for name in AT_LEAST_ONE if getattr(settings, name) < 1]
 
 
 def is_loopback(host: str) -> bool:

@@ -17,7 +17,7 @@ from attrs import frozen
 from flow_manager_core.connection import Connection
 from flow_manager_core.durable.box import WINDOW, Box
 from flow_manager_core.durable.inbox import Inbox, Source
-from flow_manager_core.durable.letters import SEQ, Letter
+from flow_manager_core.durable.letters import SEQ, Letter, body_of
 from flow_manager_core.durable.outbox import Outbox
 from flow_manager_core.errors import FlowManagerError, FlowNotConnected
 from flow_manager_core.events import MessageReceived
@@ -66,8 +66,6 @@ class Courier(Line):
         self._source: Source
         #: The last number of the source that the flow knows to be stored; -1: tell it anew.
         self._told = 0
-        #: The greatest number that was written over this connection.
-        self._written = 0
         self._log = get_log("channel")
 
     async def greeted(self, hello: DurableHello | None) -> None:
@@ -170,13 +168,12 @@ class Courier(Line):
             self._log.error("Messages cannot be read yet", error=error.message)
             await anyio.sleep(AGAIN)
             return {}
-        return {key: row.partition(b"\n")[2] for key, row in rows.items()}
+        return {key: body_of(row) for key, row in rows.items()}
 
     async def _send(self, letter: Letter, body: bytes) -> None:
         await self._connection.write(len(body).to_bytes(HEADER, "big") + body, inf)
         letter.body = b""
         letter.sent_at = time.time()
-        self._written = letter.number
         self._desk.reporter.sent()
 
     async def _write(self, message: Message) -> None:
@@ -190,7 +187,7 @@ class Courier(Line):
         self._source.wake = None
         self._box.wake = None
         first = self._box.broken()
-        if told and first is not None and first.number <= self._written:
+        if told and first is not None:
             self._desk.outbox.broken(self._box, first)
 
     def _awaken(self) -> None:

@@ -6,12 +6,11 @@ are forgotten first, once there are too many of it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Any
 
-from attrs import frozen
-
-from flow_manager_core.durable.letters import Letter, Status, letter_of
-from flow_manager_core.durable.limits import Limits
+from flow_manager_core.durable.letters import Letter, Status, settled_of, settled_row
 from flow_manager_core.errors import InvalidRequest
 from flow_manager_core.journals import Drop, Journal, Put, Table, number_key
 from flow_manager_core.models import Fault
@@ -20,87 +19,80 @@ KINDS = {Status.DELIVERED: "d", Status.UNDELIVERABLE: "u"}
 #: Rows read at once; each may hold a whole message.
 PAGE = 50
 
-
-@frozen
-class _Kept:
-    number: int
-    size: int
-    request_id: str | None
+#: What is known of a message, and the message.
+Found = tuple[Letter, Mapping[str, Any]]
 
 
 class DeadLetters:
     """Knows which ends are in the journal, without their messages.
 
     Args:
+        most: ends of a kind.
         forgotten: told of the request id of each that is remembered no longer.
     """
 
-    def __init__(self, journal: Journal, limits: Limits, forgotten: Callable[[str], None]) -> None:
+    def __init__(self, journal: Journal, most: int, forgotten: Callable[[str], None]) -> None:
         self._journal = journal
-        self._limits = limits
+        self._most = most
         self._forgotten = forgotten
-        self._kept: dict[Status, dict[int, _Kept]] = {status: {} for status in KINDS}
-        self._sizes = dict.fromkeys(KINDS, 0)
+        self._kept: dict[Status, dict[int, str | None]] = {status: {} for status in KINDS}
 
     def __len__(self) -> int:
         return len(self._kept[Status.UNDELIVERABLE])
 
     async def load(self) -> Sequence[Letter]:
-        """Find what earlier lives left; return it, without bodies, oldest numbers first.
+        """Find what earlier lives left; return it, without messages, oldest numbers first.
 
         Raises:
             SystemFault: it cannot be read.
         """
         found: list[Letter] = []
         for status in KINDS:
-            async for letter, body in self._rows(status):
-                self.keep(letter, len(body))
-                found.append(letter)
+            page = await self._page(status, 0)
+            while page:
+                for letter, _ in page:
+                    self.keep(letter)
+                    found.append(letter)
+                page = await self._page(status, found[-1].number)
         return found
 
-    def put(self, letter: Letter, row: bytes) -> Put:
+    @staticmethod
+    def put(letter: Letter, body: bytes) -> Put:
         """The change that keeps an end."""
         assert letter.end is not None
-        return Put(Table.SETTLED, _key(letter.end.status, letter.number), row)
+        key = _key(letter.end.status, letter.number)
+        return Put(Table.SETTLED, key, settled_row(letter, body))
 
-    def keep(self, letter: Letter, size: int) -> None:
-        """An end is in the journal, with so many bytes of its message."""
+    def keep(self, letter: Letter) -> None:
+        """An end is in the journal."""
         assert letter.end is not None
-        status = letter.end.status
-        self._kept[status][letter.number] = _Kept(letter.number, size, letter.request_id)
-        self._sizes[status] += size
+        self._kept[letter.end.status][letter.number] = letter.request_id
 
-    def drop(self, number: int) -> Drop:
+    @staticmethod
+    def drop(number: int) -> Drop:
         """The change that forgets a dead letter; `dropped` is to follow."""
         return Drop(Table.SETTLED, _key(Status.UNDELIVERABLE, number))
 
     def dropped(self, number: int, status: Status = Status.UNDELIVERABLE) -> None:
         """It is forgotten."""
-        kept = self._kept[status].pop(number, None)
-        if kept is not None:
-            self._sizes[status] -= kept.size
-            if kept.request_id is not None:
-                self._forgotten(kept.request_id)
+        request_id = self._kept[status].pop(number, None)
+        if request_id is not None:
+            self._forgotten(request_id)
 
     def surplus(self) -> list[tuple[Status, int]]:
         """The oldest that are too many."""
-        return [(status, number) for status in KINDS for number in self._surplus(status)]
-
-    def _surplus(self, status: Status) -> Iterator[int]:
-        kept, size = self._kept[status], self._sizes[status]
-        left = len(kept)
-        for entry in kept.values():
-            if left <= self._limits.settled and size <= self._limits.undeliverable_size:
-                return
-            left, size = left - 1, size - entry.size
-            yield entry.number
+        return [
+            (status, number)
+            for status, kept in self._kept.items()
+            for number in islice(kept, max(0, len(kept) - self._most))
+        ]
 
     @staticmethod
     def forget(surplus: Sequence[tuple[Status, int]]) -> list[Drop]:
         """The changes that forget them."""
         return [Drop(Table.SETTLED, _key(status, number)) for status, number in surplus]
 
-    async def find(self, number: int) -> tuple[Letter, bytes] | None:
+    async def find(self, number: int) -> Found | None:
         """Read what became of a message; ``None``: nothing is known of that.
 
         Raises:
@@ -108,10 +100,10 @@ class DeadLetters:
         """
         rows = await self._journal.get(Table.SETTLED, [_key(kind, number) for kind in KINDS])
         for row in rows.values():
-            return letter_of(number, row)
+            return settled_of(number, row)
         return None
 
-    async def undeliverable(self, number: int) -> tuple[Letter, bytes]:
+    async def undeliverable(self, number: int) -> Found:
         """Read a dead letter.
 
         Raises:
@@ -123,35 +115,30 @@ class DeadLetters:
             raise InvalidRequest([Fault("message_id", "is no undeliverable message's")])
         return found
 
-    async def read(
-        self, wanted: Callable[[Letter], bool], offset: int, limit: int
-    ) -> list[tuple[Letter, bytes]]:
+    async def read(self, wanted: Callable[[Letter], bool], offset: int, limit: int) -> list[Found]:
         """Read dead letters that are wanted, oldest first.
 
         Raises:
             SystemFault: they cannot be read.
         """
-        found: list[tuple[Letter, bytes]] = []
-        async for letter, body in self._rows(Status.UNDELIVERABLE):
-            if not wanted(letter):
-                continue
-            if offset:
-                offset -= 1
-                continue
-            found.append((letter, body))
-            if len(found) == limit:
+        found: list[Found] = []
+        after = 0
+        while len(found) < limit:
+            page = await self._page(Status.UNDELIVERABLE, after)
+            if not page:
                 break
+            after = page[-1][0].number
+            fitting = [each for each in page if wanted(each[0])]
+            found += fitting[offset : offset + limit - len(found)]
+            offset = max(0, offset - len(fitting))
         return found
 
-    async def _rows(self, status: Status) -> AsyncIterator[tuple[Letter, bytes]]:
-        after, before = KINDS[status], KINDS[status] + ":"
-        while True:
-            page = await self._journal.read(Table.SETTLED, after=after, before=before, limit=PAGE)
-            for key, row in page:
-                after = key
-                yield letter_of(int(key[1:]), row)
-            if len(page) < PAGE:
-                return
+    async def _page(self, status: Status, after: int) -> list[Found]:
+        """Read the next ones after a number."""
+        rows = await self._journal.read(
+            Table.SETTLED, after=_key(status, after), before=KINDS[status] + ":", limit=PAGE
+        )
+        return [settled_of(int(key[1:]), row) for key, row in rows]
 
 
 def _key(status: Status, number: int) -> str:

@@ -181,12 +181,30 @@ class Inbox:
                 await self._store(batch)
             except FlowManagerError as error:
                 self._log.error("Messages of flows cannot be stored yet", error=error.message)
-                await anyio.sleep(AGAIN)
+                await self._look_again([source for source, _ in batch])
                 continue
             for source, taken in batch:
-                source.is_stored(len(taken))
-                if not source.pending():
-                    del self._waiting[source]
+                self._is_stored(source, len(taken))
+
+    def _is_stored(self, source: Source, count: int) -> None:
+        if count:
+            source.is_stored(count)
+        if not source.pending():
+            del self._waiting[source]
+
+    async def _look_again(self, sources: Sequence[Source]) -> None:
+        """Find out, after a while, what the journal has although it did not say so."""
+        while True:
+            await anyio.sleep(AGAIN)
+            try:
+                rows = await self._journal.get(Table.INBOX, [source.key for source in sources])
+            except FlowManagerError as error:
+                self._log.error("Messages of flows cannot be looked up", error=error.message)
+                continue
+            for source in sources:
+                last = orjson.loads(rows[source.key])["seq"] if source.key in rows else 0
+                self._is_stored(source, sum(number <= last for number, _, _ in source.pending()))
+            return
 
     async def _store(
         self, batch: Sequence[tuple[Source, Sequence[tuple[int, Event | None, int]]]]

@@ -1,7 +1,7 @@
 """A durable message to a flow, and how it stands in the journal.
 
-A row is a line of JSON with what is known of the message, and after it the frame's body, as it
-goes out. What has ended has ``end`` in its line; a message that arrived leaves no body behind.
+On its way it is a line of JSON with what is known of it, and after that the frame's body as it goes
+out. What has ended is one JSON object that says when and how; a message that arrived is not in it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-import attrs
 import orjson
 from attrs import define, frozen
 
@@ -100,7 +99,7 @@ class Letter:
         return self.expires is not None and self.expires <= at
 
 
-#: What a row's line holds, besides how the way ended.
+#: What is kept of a message besides how its way ended.
 HEAD = (
     *("container_id", "at", "size", "expires", "max_deliveries", "attempts"),
     *("request_id", "fingerprint"),
@@ -108,22 +107,36 @@ HEAD = (
 
 
 def row_of(letter: Letter, body: bytes) -> bytes:
-    """What the journal keeps of a message."""
-    head: dict[str, Any] = {name: getattr(letter, name) for name in HEAD}
-    if letter.end is not None:
-        head["end"] = attrs.asdict(letter.end)
-    return dumps(head) + b"\n" + body
+    """What the journal keeps of a message on its way."""
+    return dumps({name: getattr(letter, name) for name in HEAD}) + b"\n" + body
 
 
-def letter_of(number: int, row: bytes) -> tuple[Letter, bytes]:
-    """Read a row: the message as it is known, and its frame's body."""
-    line, _, body = row.partition(b"\n")
-    head = orjson.loads(line)
-    end = head.pop("end", None)
-    letter = Letter(number=number, **head, stored=True)
-    if end is not None:
-        letter.end, letter.gone = End(Status(end["status"]), end["at"], end["reason"]), True
-    return letter, body
+def letter_of(number: int, row: bytes) -> Letter:
+    """Read a row, but for the body."""
+    line, _, _ = row.partition(b"\n")
+    return Letter(number=number, **orjson.loads(line), stored=True)
+
+
+def body_of(row: bytes) -> bytes:
+    """The frame's body in a row."""
+    return row.partition(b"\n")[2]
+
+
+def settled_row(letter: Letter, body: bytes) -> bytes:
+    """What the journal keeps of a message whose way has ended; no body: it arrived."""
+    assert letter.end is not None
+    end = {"ended": letter.end.at, "status": letter.end.status, "reason": letter.end.reason}
+    head = {name: getattr(letter, name) for name in HEAD}
+    return b'%b,"message":%b}' % (dumps({**head, **end})[:-1], body or b"null")
+
+
+def settled_of(number: int, row: bytes) -> tuple[Letter, Mapping[str, Any]]:
+    """Read such a row: what is known of the message, and, if it never arrived, the message."""
+    head = orjson.loads(row)
+    end = End(Status(head.pop("status")), head.pop("ended"), head.pop("reason"))
+    message = head.pop("message") or {}
+    message.pop(SEQ, None)
+    return Letter(number=number, **head, stored=True, end=end, gone=True), message
 
 
 def message_of(body: bytes) -> Mapping[str, Any]:

@@ -18,7 +18,6 @@ class Limits:
     all_messages: int
     all_size: int
     settled: int
-    undeliverable_size: int
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
@@ -30,7 +29,6 @@ class Limits:
             all_messages=settings.durable_messages_total,
             all_size=settings.durable_bytes_total,
             settled=settings.settled_messages,
-            undeliverable_size=settings.undeliverable_bytes,
         )
 
     def check(self, messages: int, size: int, all_messages: int, all_size: int) -> None:

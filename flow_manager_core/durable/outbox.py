@@ -12,10 +12,10 @@ from flow_manager_core.activities import activity
 from flow_manager_core.durable.box import WINDOW, Box, Totals
 from flow_manager_core.durable.dead import DeadLetters
 from flow_manager_core.durable.expiry import Expiry
-from flow_manager_core.durable.letters import SEQ, Letter, Reason, letter_of, row_of
+from flow_manager_core.durable.letters import SEQ, Letter, Reason, body_of, letter_of, row_of
 from flow_manager_core.durable.limits import Limits
 from flow_manager_core.durable.settling import AGAIN, Settler, message_id_of
-from flow_manager_core.errors import FlowManagerError, InvalidRequest
+from flow_manager_core.errors import FlowManagerError, InvalidRequest, SystemFault
 from flow_manager_core.framing import HEADER, encode_frame
 from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.journals import Change, Put, Table
@@ -29,6 +29,8 @@ from flow_manager_core.trace import for_nobody
 FREE = "messages.free_number"
 #: Numbers that are set aside in one commit; a life that ends leaves the rest of them out.
 BLOCK = 1000
+#: Seconds that a request waits for what an earlier one of the same id is at.
+DECIDED = 5.0
 #: Rows read at once at the start; each may hold a whole message.
 PAGE = 50
 #: Bytes of a body that is kept in memory until it is sent, where the flow takes it at once.
@@ -76,7 +78,7 @@ class Outbox:
         self._free = self._reserved = 1
         self._log = get_log("messages")
         self.totals: Totals = Totals()
-        self.dead: DeadLetters = DeadLetters(self._journal, limits, self._forget_request)
+        self.dead: DeadLetters = DeadLetters(self._journal, limits.settled, self._forget_request)
         self.settler: Settler = Settler(self._journal, reporter, self.dead, writer.epoch)
         self.expiry: Expiry = Expiry(self._expired)
 
@@ -91,7 +93,7 @@ class Outbox:
         after = ""
         while page := await self._journal.read(Table.OUTBOX, after=after, limit=PAGE):
             for after, row in page:  # the last one is where the next page begins
-                letter, _ = letter_of(int(after), row)
+                letter = letter_of(int(after), row)
                 self.box(letter.container_id).recall(letter)
                 self._know(letter)
         for letter in await self.dead.load():
@@ -139,11 +141,20 @@ class Outbox:
             if known.fingerprint != draft.fingerprint:
                 told = "was used for a different send_message"
                 raise InvalidRequest([Fault("request_id", told)])
-            if await self.settler.decided(known):
+            if await self._decided(known):
                 return known
         letter, body = self._enter(draft)
         await self._store(letter, body, draft.message.command, changes)
         return letter
+
+    async def _decided(self, letter: Letter) -> bool:
+        """Wait until it is clear whether the journal has a message; tell whether it does."""
+        try:
+            with anyio.fail_after(DECIDED):
+                return await self.settler.decided(letter)
+        except TimeoutError:
+            told = "It is not clear yet whether the journal has taken this message before"
+            raise SystemFault(told, retryable=True) from None
 
     def _enter(self, draft: Draft) -> tuple[Letter, bytes]:
         """Give a message its number and its place; nobody waits meanwhile."""
@@ -183,10 +194,8 @@ class Outbox:
         row = Put(Table.OUTBOX, letter.key, row_of(letter, body))
         try:
             await self._reporter.store(row, *reserved, *changes, events=[line])
-        except FlowManagerError:
-            self._failed(letter)
-            raise
         except BaseException:
+            # Refused, or cancelled: in either case it may be in the journal all the same.
             with for_nobody():
                 self._group.start_soon(self._find_out, letter)
             raise
@@ -207,7 +216,7 @@ class Outbox:
         self.wake(letter.container_id)
 
     async def _find_out(self, letter: Letter) -> None:
-        """Whoever sent it is gone, and cannot say whether the journal has taken it."""
+        """Ask the journal whether it has a message that it did not say it has taken."""
         while True:
             await self._writer.flushed()
             try:
@@ -241,8 +250,8 @@ class Outbox:
                 return
             # Nothing is awaited between the look at its end and the writer's queue: what ends it
             # comes after this.
-            body = row.partition(b"\n")[2]
-            await self._reporter.store(Put(Table.OUTBOX, letter.key, row_of(letter, body)))
+            again = row_of(letter, body_of(row))
+            await self._reporter.store(Put(Table.OUTBOX, letter.key, again))
         except FlowManagerError as error:
             self._log.error("A delivery attempt is not recorded", error=error.message)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import anyio
 
@@ -19,8 +19,8 @@ from flow_manager_core.durable.letters import (
     Letter,
     Reason,
     Status,
+    body_of,
     message_of,
-    row_of,
 )
 from flow_manager_core.errors import FlowManagerError
 from flow_manager_core.events import Event, MessageDelivered, MessageUndeliverable
@@ -101,19 +101,22 @@ class Settler:
 
     async def run(self) -> None:
         """Settle for as long as the manager lives."""
+        again = False
         while True:
             while not self._waiting:
                 self._arrived = anyio.Event()
                 await self._arrived.wait()
             batch = self._batch()
             try:
-                await self._settle(batch)
+                await self._settle(batch, again=again)
             except FlowManagerError as error:
+                again = True
                 self._failures += 1
                 self._log.error("Messages' ends cannot be recorded yet", error=error.message)
                 self._proceed()
                 await anyio.sleep(AGAIN)
                 continue
+            again = False
             for _ in batch:
                 self._waiting.popleft()
             self._proceed()
@@ -142,23 +145,32 @@ class Settler:
             batch.append((box, letter))
         return batch
 
-    async def _settle(self, batch: Sequence[tuple[Box, Letter]]) -> None:
-        keys = [letter.key for _, letter in batch if _is_dead(letter)]
+    async def _settle(self, batch: Sequence[tuple[Box, Letter]], *, again: bool) -> None:
+        """Record ends.
+
+        Args:
+            again: it was tried before, and is perhaps in the journal although that did not say so.
+        """
+        keys = [letter.key for _, letter in batch if again or _is_dead(letter)]
         rows = await self._journal.get(Table.OUTBOX, keys) if keys else {}
-        bodies = {key: row.partition(b"\n")[2] for key, row in rows.items()}
+        left = [letter for _, letter in batch if letter.key in rows or letter.key not in keys]
+        if left:
+            await self._record(left, {key: body_of(row) for key, row in rows.items()})
+        for box, letter in batch:
+            self._dead.keep(letter)
+            box.forget(letter)
+
+    async def _record(self, letters: Sequence[Letter], bodies: Mapping[str, bytes]) -> None:
         changes: list[Change] = []
-        for _, letter in batch:
-            changes.append(Drop(Table.OUTBOX, letter.key))
-            changes.append(self._dead.put(letter, row_of(letter, bodies.get(letter.key, b""))))
+        for letter in letters:
+            body = bodies[letter.key] if _is_dead(letter) else b""
+            changes += [Drop(Table.OUTBOX, letter.key), self._dead.put(letter, body)]
         surplus = self._dead.surplus()
         changes += self._dead.forget(surplus)
-        events = [self._told(letter, bodies.get(letter.key)) for _, letter in batch]
+        events = [self._told(letter, bodies.get(letter.key)) for letter in letters]
         await self._reporter.store(*changes, events=events, urgent=True)
         for status, number in surplus:
             self._dead.dropped(number, status)
-        for box, letter in batch:
-            self._dead.keep(letter, len(bodies.get(letter.key, b"")))
-            box.forget(letter)
 
     def _told(self, letter: Letter, body: bytes | None) -> Event:
         message_id = message_id_of(self._epoch, letter.number)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from flow_manager_core.durable.letters import Letter, Status, message_of
+from flow_manager_core.durable.letters import Letter, Status
 from flow_manager_core.durable.outbox import Draft
 from flow_manager_core.durable.settling import message_id_of
 from flow_manager_core.errors import ContainerNotFound, EngineError, InvalidRequest
@@ -84,12 +84,12 @@ async def list_undeliverable(
     wanted = _of_container(services, request.container_id)
     dead, messages, size = services.post.outbox.dead, list[Mapping[str, Any]](), 0
     found = await dead.read(wanted, request.offset, request.limit + 1)
-    for letter, body in found[: request.limit]:
-        size += len(body)
+    for letter, message in found[: request.limit]:
+        size += letter.size
         if messages and size > LISTED:
             break
         name = message_id_of(services.post.outbox.epoch, letter.number)
-        messages.append({**_standing(letter, name), "message": message_of(body)})
+        messages.append({**_standing(letter, name), "message": message})
     more = len(found) > len(messages)
     return {"messages": messages, "count": len(messages), "more": more, "total": len(dead)}
 
@@ -117,12 +117,11 @@ async def resend_undeliverable(
     It has as much time as it had at first.
     """
     outbox, number = services.post.outbox, _number(services, request.message_id)
-    letter, body = await outbox.dead.undeliverable(number)
+    letter, told = await outbox.dead.undeliverable(number)
     record = services.registry.with_id(letter.container_id)
     if record is None:
         raise ContainerNotFound("The message's container is no more")
     _still_there(record)
-    told = message_of(body)
     message = Message(told["command"], told["data"], told.get("id"), told.get("reply_to"))
     draft = Draft(
         container_id=letter.container_id,

@@ -33,6 +33,8 @@ NEEDED = {
     "get_health_check_config": Role.READ,
     "get_default_health_config": Role.READ,
     "get_health_status_history": Role.READ,
+    "get_activity_log": Role.READ,
+    "get_operation": Role.READ,
     "start_container": Role.OPERATE,
     "stop_container": Role.OPERATE,
     "restart_container": Role.OPERATE,
@@ -61,6 +63,7 @@ MORE: dict[str, dict[str, Any]] = {
     "restore_container": {"path": "flow.tar", "name": "restored"},
     "verify_backup": {"path": "flow.tar"},
     "unfollow_container_logs": {"follow_id": "none"},
+    "get_operation": {"request_id": "none"},
     "set_resource_thresholds": {"thresholds": {"memory_percent": 80}},
     "set_health_check_config": {"config": {"check_type": "tcp", "port": 80, "interval": 3600}},
     "set_default_health_config": {"config": None},
@@ -70,6 +73,7 @@ MORE: dict[str, dict[str, Any]] = {
 LATER = {
     "send_message": "socket_connection_error",  # the flow has no channel
     "unfollow_container_logs": "validation_error",  # nobody follows
+    "get_operation": "validation_error",  # nobody has asked for anything with this id
 }
 
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
 import pytest
-from attrs import evolve
 
-from flow_manager_core import house as house_module
-from flow_manager_core.aftermath import cut_off
-from flow_manager_core.booked import Booked, OperationState
+from flow_manager_core.booked import Booked
 from flow_manager_core.errors import (
     ContainerNotFound,
     EngineError,
@@ -22,41 +17,14 @@ from flow_manager_core.errors import (
     SystemFault,
 )
 from flow_manager_core.events import ActivityLogged
-from flow_manager_core.journals import Change, Put, Table
-from flow_manager_core.memory_journal import MemoryJournal
+from flow_manager_core.journals import Table
 from flow_manager_core.models import Answer, Client, Role
-from flow_manager_core.services import Services
-from flow_manager_core.settings import RecordsKind
-from flow_manager_core.testing.memory_backend import SCRIPTED, MemoryEngine
-from flow_manager_core.testing.memory_transport import MemoryNetwork
-from tests.core.test_manager import House, hold, house
+from tests.core.paper import Paper, laid_under_all, operation, services
+from tests.core.test_manager import House, house
 
 pytestmark = pytest.mark.anyio
 
 CANARY = "a-secret-that-nobody-may-read"
-
-
-class Paper(MemoryJournal):
-    """Tells what the book gets, and refuses when it is told to.
-
-    Args:
-        seen: gets a line for each entry of the book.
-    """
-
-    def __init__(self, seen: list[str]) -> None:
-        super().__init__()
-        self._seen = seen
-        #: How many entries of the book it still takes; the rest needs its reserve.
-        self.room: float = float("inf")
-        self.reserve = False
-
-    async def commit(self, changes: Sequence[Change], *, urgent: bool = False) -> None:
-        booked = [c for c in changes if isinstance(c, Put) and c.table is Table.OPERATIONS]
-        if booked and self.room <= 0 and not (urgent and self.reserve):
-            raise SystemFault("The disk is full", retryable=True)
-        self.room -= bool(booked)
-        await super().commit(changes, urgent=urgent)
-        self._seen += [f"book: {Booked.read(put.value).state}" for put in booked]
 
 
 @pytest.fixture
@@ -66,16 +34,7 @@ def seen() -> list[str]:
 
 @pytest.fixture
 def paper(seen: list[str], monkeypatch: pytest.MonkeyPatch) -> Paper:
-    """The journal of every manager of the test, one life after another."""
-    made = Paper(seen)
-    monkeypatch.setattr(house_module, "MemoryJournal", lambda: made)
-    return made
-
-
-def services(h: House) -> Services:
-    found = h.manager._services
-    assert found is not None
-    return found
+    return laid_under_all(seen, monkeypatch)
 
 
 def watch(h: House, seen: list[str], *methods: str) -> None:
@@ -101,12 +60,10 @@ async def h(paper: Paper) -> AsyncIterator[House]:
         yield found
 
 
-async def ask(h: House, by: str, request: str, /, *, role: Role = Role.ADMIN, **body: Any) -> Answer:
-    return await h.manager.session(Client("test", "1", by, role)).answer(request, body)
-
-
-async def operation(h: House, request_id: str) -> dict[str, Any]:
-    return await h.ask("get_operation", request_id=request_id)
+async def ask(
+    h: House, by: str, request: str, /, *, role: Role = Role.ADMIN, **body: Any
+) -> Answer:
+    return await h.manager.session(Client("test", "1", user, role)).answer(request, body)
 
 
 async def refused(h: House, request: str, /, **body: Any) -> FlowManagerError:
@@ -138,7 +95,11 @@ async def test_a_request_that_is_sent_again_gets_the_same_answer_and_is_not_done
     assert await h.ask("restart_container", container_id=key, request_id="r1") == first
     assert seen.count("engine: start") == seen.count("engine: stop") == 1
     told = await operation(h, "r1")
-    assert (told["state"], told["attempts"], told["answer"]["status"]) == ("succeeded", 1, "running")
+    assert (told["state"], told["attempts"], told["answer"]["status"]) == (
+        "succeeded",
+        1,
+        "running",
+    )
     assert told["container_id"] == key
     assert told["asked_at"] <= told["ended_at"]
 
@@ -245,7 +206,7 @@ async def test_requests_that_change_nothing_may_use_an_id_again(h: House) -> Non
 
 
 async def test_ids_are_each_users_own(h: House) -> None:
-    body = {"image": "memory", "command": ["run"], "request_id": "r1"}
+    body: dict[str, Any] = {"image": "memory", "command": ["run"], "request_id": "r1"}
     keys = {(await ask(h, by, "create_container", **body)).body["container_id"] for by in "ab"}
     assert len(keys) == 2
     own = (await ask(h, "a", "get_operation", request_id="r1", role=Role.READ)).body
@@ -276,7 +237,9 @@ async def test_a_journal_that_refuses_the_intent_refuses_the_request(
     paper.reserve = True
     await h.ask("stop_container", container_id=key, request_id="stop_container")
     await h.ask("delete_container", container_id=key, request_id="delete_container")
-    assert isinstance(await refused(h, "create_container", image="memory", request_id="c"), SystemFault)
+    assert isinstance(
+        await refused(h, "create_container", image="memory", request_id="c"), SystemFault
+    )
     paper.room = 9
     assert (await h.ask("create_container", image="memory", request_id="create_container"))["name"]
 
@@ -333,140 +296,3 @@ async def test_the_feed_says_who_did_what_and_what_came_of_it(h: House) -> None:
     }
     assert done.details == {"outcome": "succeeded", "by": "bob", "request_id": "r1"}
     assert (missed.container_id, missed.details["asked_for"]) == ("", "nobody")
-
-
-class World:
-    """One engine, one journal and one folder; managers that are cut off."""
-
-    def __init__(self, engine: MemoryEngine, folder: Path) -> None:
-        self._engine = engine
-        self._folder = folder
-        (folder / "code").mkdir()
-        (folder / "code" / "main").write_text("new")
-
-    @property
-    def code(self) -> str:
-        return str(self._folder / "code")
-
-    @asynccontextmanager
-    async def life(self) -> AsyncIterator[House]:
-        async with house(
-            self._engine,
-            MemoryNetwork(),
-            records=RecordsKind.FILE,
-            state_dir=self._folder / "state",
-            volume_roots=(self._folder,),
-            shutdown_timeout=0.01,
-            retry_for=0.0,
-        ) as found:
-            yield found
-
-    async def cut_off(
-        self, h: House, method: str, edge: str, request: str, /, **body: Any
-    ) -> None:
-        """Let the manager end before or after a call of the engine."""
-        backend: Any = services(h).backend
-        call = getattr(backend, method)
-        reached = anyio.Event()
-
-        async def halted(*args: Any) -> Any:
-            if edge == "after":
-                await call(*args)
-            reached.set()
-            await anyio.sleep_forever()
-
-        setattr(backend, method, halted)
-
-        async def send() -> None:
-            with pytest.raises(FlowManagerError):
-                await h.ask(request, **body, request_id="r1")
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(send)
-            with anyio.fail_after(10):
-                await reached.wait()
-            await h.manager._executor.close(0.0)  # type: ignore[union-attr]
-        delattr(backend, method)
-
-
-@pytest.fixture
-async def world(paper: Paper, tmp_path: Path) -> AsyncIterator[World]:
-    async with anyio.create_task_group() as group:
-        yield World(await group.start(hold, SCRIPTED), tmp_path)
-        group.cancel_scope.cancel()
-
-
-async def settled(h: House) -> Mapping[str, Any]:
-    with anyio.fail_after(10):
-        while services(h).book.open:
-            await anyio.sleep(0.005)
-    return await operation(h, "r1")
-
-
-@pytest.mark.parametrize("edge", ["before", "after"])
-@pytest.mark.parametrize(
-    ("request_name", "method", "status"),
-    [
-        ("stop_container", "stop", "stopped"),
-        ("restart_container", "start", "running"),
-        ("delete_container", "remove", "deleted"),
-    ],
-)
-async def test_what_was_cut_off_and_came_about_all_the_same_is_said_to_have_succeeded(
-    world: World, request_name: str, method: str, status: str, edge: str
-) -> None:
-    async with world.life() as h:
-        key = await h.create("run")
-        await world.cut_off(h, method, edge, request_name, container_id=key)
-    async with world.life() as h:
-        told = await settled(h)
-        assert told["state"] == "succeeded"
-        assert told["answer"] == {"container_id": key, "status": status}
-        again = await h.ask(request_name, container_id=key, request_id="r1")
-        assert again == {**told["answer"], "request_id": "r1"}
-
-
-async def test_a_create_that_was_cut_off_is_made_by_the_same_request(world: World) -> None:
-    body = {"image": "memory", "command": ["run"], "name": "one"}
-    async with world.life() as h:
-        await world.cut_off(h, "create", "before", "create_container", **body)
-    async with world.life() as h:
-        told = await operation(h, "r1")
-        assert (told["state"], told["answer"]) == ("interrupted", None)
-        assert "same request_id" in told["error"]["details"]["hint"]
-        made = await h.ask("create_container", **body, request_id="r1")
-        told = await operation(h, "r1")
-        assert (told["attempts"], told["container_id"]) == (2, made["container_id"])
-
-
-async def test_an_outcome_that_was_not_kept_before_the_end_is_found_by_the_next_life(
-    world: World, paper: Paper
-) -> None:
-    body = {"image": "memory", "command": ["run"], "name": "one"}
-    async with world.life() as h:
-        paper.room = 1
-        made = await h.ask("create_container", **body, request_id="r1")
-        paper.room = 9
-    async with world.life() as h:
-        told = await settled(h)
-        assert (told["state"], told["answer"]["container_id"]) == ("succeeded", made["container_id"])
-
-
-async def test_the_ledger_says_whether_a_container_has_the_code_of_an_update(
-    world: World, paper: Paper
-) -> None:
-    async with world.life() as h:
-        key = await h.create("run", code_path=world.code)
-        paper.room = 1
-        body = {"container_id": key, "code_path": world.code}
-        done = await h.ask("update_container", **body, request_id="r1")
-        paper.room = 9
-    async with world.life() as h:
-        assert (await settled(h))["answer"] == {k: done[k] for k in done if k != "request_id"}
-    # The same once more, but somebody else has changed the code since.
-    (value,) = (value for _, value in await paper.read(Table.OPERATIONS))
-    async with world.life() as h:
-        await h.ask("update_container", **body)
-        await paper.commit([evolve(Booked.read(value), state=OperationState.RUNNING).put])
-        await services(h).book.recall(cut_off)
-        assert (await settled(h))["state"] == "interrupted"

@@ -63,7 +63,7 @@ async def h(paper: Paper) -> AsyncIterator[House]:
 async def ask(
     h: House, by: str, request: str, /, *, role: Role = Role.ADMIN, **body: Any
 ) -> Answer:
-    return await h.manager.session(Client("test", "1", user, role)).answer(request, body)
+    return await h.manager.session(Client("test", "1", by, role)).answer(request, body)
 
 
 async def refused(h: House, request: str, /, **body: Any) -> FlowManagerError:

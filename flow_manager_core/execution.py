@@ -93,17 +93,13 @@ class Executor:
         """Run an operation; one that changes something is not left half done by its caller."""
         if self._closing:
             raise ShuttingDown("The manager is shutting down")
-        changes = errand.operation.verb is not None
-        with anyio.CancelScope(shield=changes) as scope:
+        with anyio.CancelScope(shield=errand.operation.verb is not None) as scope:
             self._active.add(scope)
             try:
                 if errand.asked is None:
                     return await self._in_turn(errand)
                 return await self._services.book.once(errand.asked, partial(self._in_turn, errand))
             finally:
-                if changes:
-                    # What it did is told before it is answered.
-                    await self._services.journal.flushed()
                 self._active.discard(scope)
                 if not self._active:
                     self._idle.set()
@@ -130,10 +126,14 @@ class Executor:
         if errand.operation.verb is None:
             return await work()
         work = partial(self._reported, errand, record, work)
-        if errand.asked is None:
-            return await work()
-        await self._services.aftermath.look()
-        return await self._services.book.carry_out(errand.asked, record, work)
+        try:
+            if errand.asked is None:
+                return await work()
+            await self._services.aftermath.look()
+            return await self._services.book.carry_out(errand.asked, record, work)
+        finally:
+            # What it did is told before it is answered, and before the next one's turn.
+            await self._services.journal.flushed()
 
     async def _reported(self, errand: Errand, record: ContainerRecord | None, work: Work) -> Any:
         try:

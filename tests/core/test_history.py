@@ -12,13 +12,14 @@ from attrs import evolve
 
 from flow_manager_core import event_walk, history
 from flow_manager_core.errors import ContainerNotFound, InvalidRequest
-from flow_manager_core.event_log import page_of
 from flow_manager_core.events import ActivityLogged, Event, StatusChanged
 from flow_manager_core.history import History, Wanted
 from flow_manager_core.journal_writer import JournalWriter
-from flow_manager_core.journals import DropThrough, Table, number_key
+from flow_manager_core.journals import DropThrough, Put, Table, number_key
+from flow_manager_core.jsontext import dumps
 from flow_manager_core.memory_journal import MemoryJournal
 from flow_manager_core.models import ContainerState
+from flow_manager_core.wire import event_body
 from tests.core.test_manager import House, house
 
 pytestmark = pytest.mark.anyio
@@ -43,6 +44,23 @@ def event(number: int, chance: random.Random) -> Event:
     return ActivityLogged(
         activity_type=chance.choice(KINDS), message=said, details={"said": said}, **about
     )
+
+
+def page_of(events: Sequence[Event]) -> Put:
+    """A page as `event_log` says that it stands in the journal."""
+    lines = [
+        dumps(
+            {
+                "seq": each.seq,
+                "name": each.name,
+                "container": each.container_id,
+                "at": each.timestamp.timestamp(),
+                "body": event_body(each),
+            }
+        )
+        for each in events
+    ]
+    return Put(Table.EVENTS, number_key(events[-1].seq), b"\n".join(lines))
 
 
 class Past:

@@ -138,7 +138,8 @@ class Booked:
             "asked_at": _shown(self.asked),
             "ended_at": None if self.ended is None else _shown(self.ended),
             "answer": self.answer,
-            "error": self.error,
+            # Not "error": clients know a failed request by a field of that name.
+            "failure": self.error,
         }
 
 

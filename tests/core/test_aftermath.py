@@ -127,7 +127,7 @@ async def test_a_create_that_was_cut_off_is_made_by_the_same_request(world: Worl
     async with world.life() as h:
         told = await operation(h, "r1")
         assert (told["state"], told["answer"]) == ("interrupted", None)
-        assert "same request_id" in told["error"]["details"]["hint"]
+        assert "same request_id" in told["failure"]["details"]["hint"]
         made = await h.ask("create_container", **body, request_id="r1")
         told = await operation(h, "r1")
         assert (told["attempts"], told["container_id"]) == (2, made["container_id"])

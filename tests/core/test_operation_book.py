@@ -156,13 +156,13 @@ async def test_what_failed_is_tried_again_by_the_same_request(h: House) -> None:
     h.engine.faults["stop"] = EngineError("The engine will not")
     await refused(h, "stop_container", container_id=key, request_id="r1")
     told = await operation(h, "r1")
-    assert (told["state"], told["error"]["message"]) == ("failed", "The engine will not")
-    assert told["error"]["details"]["request_id"] == "r1"
+    assert (told["state"], told["failure"]["message"]) == ("failed", "The engine will not")
+    assert told["failure"]["details"]["request_id"] == "r1"
     del h.engine.faults["stop"]
     done = await h.ask("stop_container", container_id=key, request_id="r1")
     assert done["status"] == "stopped"
     told = await operation(h, "r1")
-    assert (told["state"], told["attempts"], told["error"]) == ("succeeded", 2, None)
+    assert (told["state"], told["attempts"], told["failure"]) == ("succeeded", 2, None)
 
 
 async def test_a_create_that_failed_is_made_by_the_same_request(h: House) -> None:

@@ -15,7 +15,7 @@ from attrs import frozen
 from flow_manager_core.settings import Settings
 from tests.chaos.manager import Manager
 from tests.e2e.client import Client
-from tests.e2e.test_failpoints import PROGRAM, REACHED, House, Kill
+from tests.e2e.test_failpoints import EDGES, PROGRAM, REACHED, House, Kill
 
 pytestmark = [
     pytest.mark.anyio,
@@ -30,18 +30,24 @@ CREATE = {"image": "python", "command": ["-c", "import time; time.sleep(99)"], "
 
 @frozen
 class Case:
-    """A request, the engine's call that it is about, and what its container is then."""
+    """A request, the engine's call that it is about, and what its container is then.
+
+    Args:
+        places: where the manager is killed whenever the tests are run.
+    """
 
     request: str
     call: str
     status: str | None
+    places: tuple[str, ...]
 
 
 CASES = [
-    Case("create_container", "backend.create", "created"),
-    Case("stop_container", "backend.stop", "stopped"),
-    Case("delete_container", "backend.remove", None),
+    Case("create_container", "backend.create", "created", ("before the intent", "after the call")),
+    Case("stop_container", "backend.stop", "stopped", ("after the intent", "before the outcome")),
+    Case("delete_container", "backend.remove", None, ("before the call", "after the outcome")),
 ]
+ALL = [f"{edge} the {step}" for step in ("intent", "call", "outcome") for edge in EDGES]
 
 
 @pytest.fixture
@@ -109,13 +115,14 @@ class Life:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.request)
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.trouble)])
 async def test_a_kill_within_a_request_leaves_it_known_and_safe_to_send_again(
-    manager: Manager, case: Case
+    manager: Manager, case: Case, every: bool
 ) -> None:
     life = Life(manager, case)
     steps = await life.steps()
     assert steps[0] == steps[-1] == INTENT, steps
-    call = steps.index(case.call) + 1
-    places = [(1, "before"), (1, "after"), (call, "before"), (call, "after")]
-    for number, edge in [*places, (len(steps), "before"), (len(steps), "after")]:
-        await life.die(Kill(steps, number, edge))
+    numbers = {"intent": 1, "call": steps.index(case.call) + 1, "outcome": len(steps)}
+    for place in ALL if every else case.places:
+        edge, _, step = place.partition(" the ")
+        await life.die(Kill(steps, numbers[step], edge))

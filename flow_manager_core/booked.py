@@ -89,13 +89,13 @@ class Booked:
     digest: str
     by: str
     state: OperationState
-    asked_at: float
+    asked: float
     container: str = ""
     birth: str = ""
     run: str = ""
     code_path: str | None = None
     attempts: int = 1
-    ended_at: float | None = None
+    ended: float | None = None
     answer: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
 
@@ -124,7 +124,7 @@ class Booked:
             container=container or self.container,
             answer=answer,
             error=None,
-            ended_at=now,
+            ended=now,
         )
 
     def body(self) -> dict[str, Any]:
@@ -135,10 +135,11 @@ class Booked:
             "container_id": self.container[:12] or None,
             "by": self.by or None,
             "attempts": self.attempts,
-            "asked_at": _shown(self.asked_at),
-            "ended_at": None if self.ended_at is None else _shown(self.ended_at),
+            "asked_at": _shown(self.asked),
+            "ended_at": None if self.ended is None else _shown(self.ended),
             "answer": self.answer,
-            "error": self.error,
+            # Not "error": clients know a failed request by a field of that name.
+            "failure": self.error,
         }
 
 

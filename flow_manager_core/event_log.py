@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
-from attrs import field, frozen
+from attrs import frozen
 
 from flow_manager_core.events import Event
 from flow_manager_core.journals import Put, Table, number_key
@@ -31,8 +31,6 @@ class LoggedEvent:
     container_id: str
     at: float
     body: Mapping[str, Any]
-    #: Bytes of its line.
-    size: int = field(eq=False)
 
 
 def line_of(event: Event, seq: int) -> bytes:
@@ -68,18 +66,8 @@ def pages_of(lines: Sequence[bytes], last: int) -> Iterator[Put]:
             page, size = [], 0
 
 
-def events_of(page: bytes, holding: Sequence[bytes] = ()) -> Iterator[LoggedEvent]:
-    """Read a page; only lines that hold one of these texts, if there are any."""
+def events_of(page: bytes) -> Iterator[LoggedEvent]:
+    """Read a page."""
     for line in page.split(b"\n"):
-        if not holding or any(text in line for text in holding):
-            yield _event_of(line)
-
-
-def last_event_of(page: bytes) -> LoggedEvent:
-    """The event by whose number a page is kept."""
-    return _event_of(page.rpartition(b"\n")[2])
-
-
-def _event_of(line: bytes) -> LoggedEvent:
-    row = orjson.loads(line)
-    return LoggedEvent(row["seq"], row["name"], row["container"], row["at"], row["body"], len(line))
+        row = orjson.loads(line)
+        yield LoggedEvent(row["seq"], row["name"], row["container"], row["at"], row["body"])

@@ -7,10 +7,10 @@ begins.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from flow_manager_core.event_log import last_event_of
 from flow_manager_core.journals import Journal, Table, number_key
 
 #: Event numbers of one step, and pages that it reads at most.
@@ -19,6 +19,10 @@ PAGES = 8
 #: Event numbers, and bytes of pages, that one walk goes through.
 SPAN = 200_000
 MOST_READ = 16 * 1024 * 1024
+
+
+#: When an event was told, in its line; what stands before it there is no text of a program's.
+_AT = re.compile(rb'"at":([0-9.eE+-]+)')
 
 
 class EventWalk:
@@ -62,7 +66,7 @@ class EventWalk:
         while low < high:
             middle = (low + high) // 2
             row = await self._page_after(middle)
-            if row is not None and last_event_of(row[1]).at < moment.timestamp():
+            if row is not None and _ended(row[1]) < moment.timestamp():
                 low = int(row[0])
             else:
                 high = middle
@@ -138,3 +142,9 @@ class EventWalk:
     async def _page_after(self, number: int) -> tuple[str, bytes] | None:
         rows = await self._journal.read(Table.EVENTS, after=number_key(number), limit=1)
         return rows[0] if rows else None
+
+
+def _ended(page: bytes) -> float:
+    """When the last event of a page was told."""
+    found = _AT.search(page, page.rfind(b"\n") + 1)
+    return float(found[1]) if found else 0.0

@@ -93,8 +93,7 @@ class Executor:
         """Run an operation; one that changes something is not left half done by its caller."""
         if self._closing:
             raise ShuttingDown("The manager is shutting down")
-        changes = errand.operation.verb is not None
-        with anyio.CancelScope(shield=changes) as scope:
+        with anyio.CancelScope(shield=errand.operation.verb is not None) as scope:
             self._active.add(scope)
             try:
                 if errand.asked is None:

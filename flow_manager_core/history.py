@@ -5,8 +5,10 @@ Times are those of the host's clock when an event was told; numbers are in the o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import anyio
 from anyio import to_thread
@@ -25,6 +27,28 @@ ANSWER_SIZE = 1024 * 1024
 QUICK = 64 * 1024
 #: What a container begins with, in the feed.
 BEGINNINGS = frozenset({"container_created", "container_restored"})
+
+
+#: The beginning of an activity's line: what a program has said cannot stand there.
+_ACTIVITY = re.compile(rb'\{"seq":[0-9]+,"name":"%b"' % ActivityLogged.name.encode())
+
+
+@frozen
+class Activity:
+    """A line of the feed, as it was told.
+
+    Args:
+        container_id: the full id.
+        at: seconds since the epoch.
+        body: what clients got, without ``seq`` and ``epoch``.
+        size: bytes of its line.
+    """
+
+    seq: int
+    container_id: str
+    at: float
+    body: Mapping[str, Any]
+    size: int
 
 
 @frozen(kw_only=True)
@@ -61,36 +85,51 @@ class Wanted:
         """The time at which to begin to read."""
         return self.until if self.newest_first else self.since
 
-    def before(self, event: LoggedEvent) -> bool:
+    def before(self, event: Activity) -> bool:
         """Whether it comes before the first that is wanted, by its time."""
         return self._late(event) if self.newest_first else self._early(event)
 
-    def beyond(self, event: LoggedEvent) -> bool:
+    def beyond(self, event: Activity) -> bool:
         """Whether it comes after the last that is wanted."""
         return self._early(event) if self.newest_first else self._late(event)
 
-    def _early(self, event: LoggedEvent) -> bool:
+    def _early(self, event: Activity) -> bool:
         return self.since is not None and event.at < self.since.timestamp()
 
-    def _late(self, event: LoggedEvent) -> bool:
+    def _late(self, event: Activity) -> bool:
         return self.until is not None and event.at > self.until.timestamp()
 
-    def has(self, event: LoggedEvent) -> bool:
-        """Whether it is one of them, whenever it was told."""
-        if event.name != ActivityLogged.name or not event.container_id.startswith(self.container):
+    def has(self, event: LoggedEvent, body: Mapping[str, Any]) -> bool:
+        """Whether this activity is one of them, whenever it was told."""
+        if not event.container_id.startswith(self.container):
             return False
-        if self.named and event.body["details"].get("name") != self.named:
+        if self.named and body["details"].get("name") != self.named:
             return False
-        return not self.kinds or event.body["activity_type"] in self.kinds
+        return not self.kinds or body["activity_type"] in self.kinds
 
-    def among(self, pages: Sequence[bytes]) -> list[LoggedEvent]:
+    def among(self, pages: Sequence[bytes]) -> list[Activity]:
         """Those that are in some pages, in the order that is asked for."""
-        texts = [_kind(kind) for kind in self.kinds] or [self.holding]
-        found: list[LoggedEvent] = []
+        kinds = [_kind(kind) for kind in self.kinds]
+        found: list[Activity] = []
         for page in pages:
-            events = [event for event in events_of(page, texts) if self.has(event)]
-            found += reversed(events) if self.newest_first else events
+            lines = page.split(b"\n")
+            if self.newest_first:
+                lines.reverse()
+            for line in lines:
+                # Most are others': they are not worth being read.
+                if self.holding in line and _ACTIVITY.match(line) and _has_one(kinds, line):
+                    found += self._read(line)
         return found
+
+    def _read(self, line: bytes) -> Iterator[Activity]:
+        for event in events_of(line):
+            body = event.body
+            if self.has(event, body):
+                yield Activity(event.seq, event.container_id, event.at, body, len(line))
+
+
+def _has_one(texts: Sequence[bytes], line: bytes) -> bool:
+    return not texts or any(text in line for text in texts)
 
 
 def _kind(kind: str) -> bytes:
@@ -101,7 +140,7 @@ def _kind(kind: str) -> bytes:
 class HistoryPage:
     """Some activities, and where to go on; ``None``: there are no more."""
 
-    events: Sequence[LoggedEvent]
+    events: Sequence[Activity]
     next: HistoryCursor | None
 
 
@@ -109,12 +148,12 @@ class _Page:
     """What was found for one answer; the first `skip` are passed over."""
 
     def __init__(self, limit: int, skip: int) -> None:
-        self.events: list[LoggedEvent] = []
+        self.events: list[Activity] = []
         self.skip = skip
         self._limit = limit
         self._size = 0
 
-    def take(self, event: LoggedEvent) -> bool:
+    def take(self, event: Activity) -> bool:
         """Take an event, or tell that it is one too many."""
         if self.skip:
             self.skip -= 1
@@ -171,7 +210,7 @@ class History:
         following = None if walk.bound is None else HistoryCursor(walk.bound, page.skip)
         return HistoryPage(page.events, following)
 
-    async def _among(self, wanted: Wanted, pages: Sequence[bytes]) -> Sequence[LoggedEvent]:
+    async def _among(self, wanted: Wanted, pages: Sequence[bytes]) -> Sequence[Activity]:
         if sum(map(len, pages)) <= QUICK:
             return wanted.among(pages)
         return await to_thread.run_sync(wanted.among, pages, limiter=self._limiter)

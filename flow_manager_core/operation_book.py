@@ -113,7 +113,7 @@ class OperationBook:
         except FlowManagerError as error:
             failed = evolve(entry, state=OperationState.FAILED, error=self._error_body(error))
             await self.conclude(
-                evolve(failed, container=_id_of(record) or entry.container, ended_at=time.time()),
+                evolve(failed, container=_id_of(record) or entry.container, ended=time.time()),
                 urgent=asked.ends,
             )
             raise
@@ -187,7 +187,7 @@ class OperationBook:
                         entry,
                         state=OperationState.INTERRUPTED,
                         error=self._error_body(error(entry)),
-                        ended_at=time.time(),
+                        ended=time.time(),
                     )
                     self.open[cut.key] = cut
                     await self.conclude(cut)
@@ -202,7 +202,7 @@ def _begun(asked: Asked, record: ContainerRecord | None, attempts: int) -> Booke
         digest=asked.digest,
         by=asked.by,
         state=OperationState.RUNNING,
-        asked_at=time.time(),
+        asked=time.time(),
         container=_id_of(record) or asked.subject,
         code_path=asked.code_path,
         birth="" if record is None else record.desired.key,

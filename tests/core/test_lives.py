@@ -269,7 +269,7 @@ async def test_a_manager_that_never_reached_the_engine_says_of_no_container_that
         for operation, payload in (
             ("get_container_status", {"container_id": key}),
             ("send_message", {"container_id": "one", "message": {"command": "x"}}),
-            ("create_container", {"image": "memory", "name": "one", "request_id": "r1"}),
+            ("create_container", {"image": "memory", "name": "one", "request_id": "r2"}),
         ):
             with pytest.raises(EngineUnavailable):
                 await h.ask(operation, **payload)

@@ -36,6 +36,8 @@ NEEDED = {
     "list_undeliverable": Role.READ,
     "delete_undeliverable": Role.OPERATE,
     "resend_undeliverable": Role.OPERATE,
+    "get_activity_log": Role.READ,
+    "get_operation": Role.READ,
     "start_container": Role.OPERATE,
     "stop_container": Role.OPERATE,
     "restart_container": Role.OPERATE,
@@ -67,6 +69,7 @@ MORE: dict[str, dict[str, Any]] = {
     "restore_container": {"path": "flow.tar", "name": "restored"},
     "verify_backup": {"path": "flow.tar"},
     "unfollow_container_logs": {"follow_id": "none"},
+    "get_operation": {"request_id": "none"},
     "set_resource_thresholds": {"thresholds": {"memory_percent": 80}},
     "set_health_check_config": {"config": {"check_type": "tcp", "port": 80, "interval": 3600}},
     "set_default_health_config": {"config": None},
@@ -79,6 +82,7 @@ LATER = {
     "get_message": "validation_error",  # there is none
     "delete_undeliverable": "validation_error",
     "resend_undeliverable": "validation_error",
+    "get_operation": "validation_error",  # nobody has asked for anything with this id
 }
 
 

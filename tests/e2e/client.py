@@ -35,6 +35,8 @@ RESPONSES = {
     "set_default_health_config": "default_health_config",
     "get_default_health_config": "default_health_config",
     "get_health_status_history": "health_status_history",
+    "get_activity_log": "activity_log_page",
+    "get_operation": "operation",
 }
 
 

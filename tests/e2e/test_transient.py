@@ -241,7 +241,7 @@ async def test_a_create_that_a_frozen_engine_makes_later_is_known_or_removed(
                     "image": FLOW_IMAGE,
                     "name": name,
                     "command": service.command(*SLEEPS),
-                    "request_id": f"request-{name}",
+                    "request_id": f"frozen-{name}",
                 }
                 answers.append(await client.io.call("create_container", payload, timeout=60))
 

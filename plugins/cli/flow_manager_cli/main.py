@@ -22,6 +22,7 @@ from flow_manager_cli.options import (
     serving,
 )
 from flow_manager_cli.reaching import find_place
+from flow_manager_cli.recounting import history
 from flow_manager_cli.settings_listing import list_settings
 from flow_manager_core import __version__, service
 from flow_manager_core.errors import ConfigurationError
@@ -211,6 +212,9 @@ def restore(
     }
     place = find_place(options, os.environ)
     return run_transfer(place, "restore_container", asked, timeout, click.echo, complain)
+
+
+cli.add_command(history)
 
 
 def complain(line: str) -> None:

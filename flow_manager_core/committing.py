@@ -156,16 +156,16 @@ class Committer:
             if not event.kept:
                 draft.told.append(event)
                 continue
-            seq = draft.last + 1
+            numbered = evolve(event, seq=draft.last + 1, epoch=self.epoch)
             try:
-                line = line_of(event, seq)
+                line = line_of(numbered)
             except (TypeError, ValueError, RecursionError) as error:
                 told = "An event is not JSON, and is left out"
                 self._log.error(told, name=event.name, error=str(error))
                 continue
-            draft.last = seq
+            draft.last = numbered.seq
             draft.lines.append(line)
-            draft.told.append(evolve(event, seq=seq, epoch=self.epoch))
+            draft.told.append(numbered)
 
     async def _keep(self, changes: Sequence[Change], entries: int, *, urgent: bool) -> None:
         began = time.perf_counter()

@@ -34,7 +34,7 @@ class Table(StrEnum):
     OUTBOX = "outbox"
     #: The last message that was stored of each sender in a flow.
     INBOX = "inbox"
-    #: What became of messages whose way has ended, by their number. JSON objects, too.
+    #: What became of messages whose way has ended, by their number.
     SETTLED = "settled"
     #: Pages of server events, each by the number of its last event.
     EVENTS = "events"

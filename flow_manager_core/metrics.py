@@ -6,7 +6,7 @@ Labels have few values, whatever clients and flows do: no ids, no names of their
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,8 +30,6 @@ from flow_manager_core.events import (
 PREFIX = "flow_manager_"
 #: Seconds; from a message's way to a stop that waits for its program.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-#: Entries of a commit.
-GROUPS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 OPENMETRICS = "application/openmetrics-text"
 OPENMETRICS_TYPE = f"{OPENMETRICS}; version=1.0.0; charset=utf-8"
 #: Outcomes that are no error's type: the client that asked was gone before a query's end.
@@ -64,11 +62,8 @@ class Metrics:
         self._warnings = self._counter("health_warnings", "Failed health checks", "health")
         self._alerts = self._counter("resource_alerts", "Thresholds crossed", "resource_type")
         self._clients = self._gauge("clients", "Clients that are in", "frontend")
-        told = "The journal's commits"
-        self._commits = self._histogram("journal_commit_duration_seconds", f"{told}: their time")
-        self._entries = self._histogram(
-            "journal_commit_entries", f"{told}: entries of each", buckets=GROUPS
-        )
+        self._commits = self._histogram("journal_commit_duration_seconds", "Commits' time")
+        self._entries = self._counter("journal_entries", "What was committed, many at a time")
         self._journal_bytes = self._counter("journal_bytes", "Bytes that the journal was given")
         self._refusals = self._counter("journal_refusals", "Commits that the journal refused")
         self._takers: Mapping[type[Event], Callable[[Any], None]] = {
@@ -158,7 +153,7 @@ class Metrics:
             size: bytes of its values.
         """
         self._commits.observe(seconds)
-        self._entries.observe(entries)
+        self._entries.inc(entries)
         self._journal_bytes.inc(size)
 
     def journal_refused(self) -> None:
@@ -171,10 +166,8 @@ class Metrics:
     def _counter(self, name: str, told: str, *labels: str) -> Counter:
         return Counter(f"{PREFIX}{name}", told, labels, registry=self.registry)
 
-    def _histogram(
-        self, name: str, told: str, *labels: str, buckets: Sequence[float] = BUCKETS
-    ) -> Histogram:
-        return Histogram(f"{PREFIX}{name}", told, labels, buckets=buckets, registry=self.registry)
+    def _histogram(self, name: str, told: str, *labels: str) -> Histogram:
+        return Histogram(f"{PREFIX}{name}", told, labels, buckets=BUCKETS, registry=self.registry)
 
     @staticmethod
     def _count(counter: Counter, label: str) -> None:

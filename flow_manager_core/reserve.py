@@ -8,25 +8,29 @@ from pathlib import Path
 
 #: Bytes that are set aside; some hundred stops and deletes.
 RESERVE = 1024 * 1024
+#: Pages of the log after which SQLite brings it into the file; its own default.
+CHECKPOINT = 1000
 
 
 class Reserve:
-    """A file that is given up when the disk is full, and made again as soon as that is possible.
+    """A file beside the journal that is given up when the disk is full, and made again.
 
-    Until then nothing but what is urgent is written: it would use up the room of the rest.
-    All of it blocks.
+    Until it is there again nothing but what is urgent is written: it would use up the room of the
+    rest. The log is not brought into the file meanwhile, which would grow with it, unless there is
+    room for all of that; then the log gives its own room back. All of it blocks.
+
+    Args:
+        path: of the reserve.
+        log: of the journal's write-ahead log.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, log: Path) -> None:
         self._path = path
+        self._log = log
         self._missing = True
 
     def set_aside(self, base: sqlite3.Connection) -> None:
-        """Make it if it is not there; a disk that is full already is no reason not to start.
-
-        Args:
-            base: the file beside it, whose log is brought in if the room is needed.
-        """
+        """Make it if it is not there; a disk that is full already is no reason not to start."""
         try:
             self.require(base)
         except OSError:
@@ -43,17 +47,29 @@ class Reserve:
         try:
             self._fill()
         except OSError:
-            base.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            if not self.made_room(base):
+                raise
             self._fill()
         self._missing = False
+        base.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT}")
 
-    def spent(self) -> bool:
+    def spent(self, base: sqlite3.Connection) -> bool:
         """Give it up; false: it was given up before."""
         if not self._path.exists():
             return False
+        base.execute("PRAGMA wal_autocheckpoint=0")
         self._missing = True
         self._path.unlink()
         return True
+
+    def made_room(self, base: sqlite3.Connection) -> bool:
+        """Bring the log into the file, and cut it off, if there is room for that."""
+        disk = os.statvfs(self._path.parent)
+        size = self._log.stat().st_size if self._log.exists() else 0
+        if not 0 < size <= disk.f_bavail * disk.f_frsize:
+            return False
+        busy, *_ = base.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
 
     def _fill(self) -> None:
         if self._path.exists() and self._path.stat().st_size >= RESERVE:

@@ -1,23 +1,22 @@
 """Drops what the journal need not keep any longer, in small steps beside everything else.
 
-What waits is never dropped: desired states, facts, and messages on their way are not looked at.
-Operations and settled messages are JSON objects that say when they ended (``ended``, seconds since
-the epoch); those that do not are not over, and stay.
+What waits is never dropped: desired states, facts, and messages are not looked at; of those whose
+way has ended, their own part keeps so many. Operations are JSON objects that say when they ended
+(``ended``, seconds since the epoch); those that do not are not over, and stay.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import anyio
-import orjson
 from attrs import frozen
 
 from flow_manager_core.errors import SystemFault
 from flow_manager_core.event_log import events_of
 from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.journals import Drop, DropThrough, Table
+from flow_manager_core.jsontext import loads
 from flow_manager_core.log import get_log
 from flow_manager_core.settings import Settings
 
@@ -78,24 +77,23 @@ class Pruner:
         Raises:
             SystemFault: the journal refuses; what was dropped before stays so.
         """
-        await self._prune_oldest(Table.EVENTS, _told_at)
-        await self._prune_oldest(Table.SETTLED, _ended_at)
+        await self._prune_events()
         await self._prune_operations()
 
-    async def _prune_oldest(self, table: Table, at: Callable[[bytes], float]) -> None:
-        """Drop from the old end; the newest entry stays, for it tells the last number."""
-        excess = await self._writer.journal.size(table) - self._keeping.size
+    async def _prune_events(self) -> None:
+        """Drop from the old end; the newest page stays, for it tells the last number."""
+        excess = await self._writer.journal.size(Table.EVENTS) - self._keeping.size
         oldest = time.time() - self._keeping.age
         while True:
-            candidates = (await self._writer.journal.read(table, limit=STEP + 1))[:-1]
+            candidates = (await self._writer.journal.read(Table.EVENTS, limit=STEP + 1))[:-1]
             last = ""
             for key, value in candidates:
-                if excess <= 0 and at(value) >= oldest:
+                if excess <= 0 and _told_at(value) >= oldest:
                     break
                 last, excess = key, excess - len(value)
             if not last:
                 return
-            await self._writer.write(DropThrough(table, last), urgent=True)
+            await self._writer.write(DropThrough(Table.EVENTS, last), urgent=True)
 
     async def _prune_operations(self) -> None:
         oldest = time.time() - self._keeping.age
@@ -114,9 +112,9 @@ def _told_at(page: bytes) -> float:
 
 
 def _ended_at(value: bytes) -> float:
-    """When an operation or a message was over; never, where it does not say."""
+    """When an operation was over; never, where it does not say."""
     try:
-        ended = orjson.loads(value).get("ended")
+        ended = loads(value).get("ended")
     except (ValueError, AttributeError):
         return float("inf")
     return float(ended) if isinstance(ended, (int, float)) else float("inf")

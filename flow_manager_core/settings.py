@@ -67,8 +67,8 @@ class Settings:
         state_dir: what the manager keeps between its lives.
         journal: a provider's name: ``sqlite`` (in `state_dir`, which then belongs to one manager of
             this instance at a time) or ``memory``: a later life knows the containers' labels alone.
-        journal_keep_age: seconds that the journal keeps events, and what has ended.
-        journal_keep_bytes: of its events, and of messages whose way has ended.
+        journal_keep_age: seconds that the journal keeps events, and operations that have ended.
+        journal_keep_bytes: of its events.
         volume_roots: folders below which ``volumes`` and ``code_path`` may point.
         kept_paths: files and folders that no ``volumes`` and no ``code_path`` may hold; the
             configuration file always belongs to them.

@@ -65,7 +65,6 @@ def open_file(folder: Path) -> sqlite3.Connection:
     except BaseException:
         base.close()
         raise
-    # The change to WAL and the file's name last before anything is said to.
     if (former := folder / FORMER).exists():
         former.replace(folder / TAKEN)
     return base

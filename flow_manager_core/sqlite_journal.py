@@ -51,7 +51,7 @@ class SqliteJournal(Journal):
         reading: sqlite3.Connection,
         deadline: float = DEADLINE,
     ) -> None:
-        self._reserve = Reserve(folder / "reserve")
+        self._reserve = Reserve(folder / "reserve", folder / f"{NAME}-wal")
         self._writing = Lane(writing, deadline)
         self._reading = Lane(reading, deadline)
 
@@ -103,12 +103,15 @@ class SqliteJournal(Journal):
     def _commit(self, changes: Sequence[Change], urgent: bool, base: sqlite3.Connection) -> None:
         if not urgent:
             self._reserve.require(base)
-        try:
-            _make(base, changes)
-        except sqlite3.OperationalError:
-            if not (urgent and self._reserve.spent()):
-                raise
-            _make(base, changes)
+        reserve = self._reserve
+        ways = iter([reserve.made_room, reserve.spent] if urgent else [reserve.made_room])
+        while True:
+            try:
+                _make(base, changes)
+                return
+            except sqlite3.OperationalError:
+                if not any(way(base) for way in ways):
+                    raise
 
     async def get(self, table: Table, keys: Collection[str]) -> Mapping[str, bytes]:
         """See `Journal`."""

@@ -21,6 +21,7 @@ from flow_manager_core.providers import (
     BackendProvider,
     ErrorFormatProvider,
     FrontendProvider,
+    JournalProvider,
     ProviderContext,
     RecoveryProvider,
     TransportProvider,
@@ -78,6 +79,7 @@ def _exits(*_arguments: Any) -> Any:
         ("container_backends", BackendProvider),
         ("transports", TransportProvider),
         ("frontends", FrontendProvider),
+        ("journals", JournalProvider),
     ],
 )
 async def test_a_chosen_provider_that_cannot_start_is_named_with_where_it_came_from(

@@ -40,7 +40,7 @@ def house(tmp_path: Path) -> FlowManager:
         recovery="once",
         error_format="short",
         frontends=("window",),
-        journal="memory",
+        journal="shelf",
         state_dir=tmp_path,
     )
     return FlowManager(settings, host=PluginHost(plugins=[window_plugin], installed=False))
@@ -49,6 +49,7 @@ def house(tmp_path: Path) -> FlowManager:
 async def test_a_manager_is_made_of_one_plugins_parts(tmp_path: Path) -> None:
     async with house(tmp_path) as manager, manager.subscribe() as events:
         assert manager.addresses == ["window:1"]
+        assert window_plugin.SHELVES[-1] == tmp_path / "instances" / "default"
         gateway: Gateway = window_plugin.WINDOWS[0].gateway
         assert (gateway.version, gateway.backend_name) == (__version__, "memory")
         session: Session = gateway.session(Client("window", "1"))

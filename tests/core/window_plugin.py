@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
 import flow_manager_core as fm
 from flow_manager_core.contracts import ErrorFormat, Frontend, Gateway, RecoveryPolicy
+from flow_manager_core.journals import Journal
+from flow_manager_core.memory_journal import MemoryJournal
 from flow_manager_core.models import GiveUp, RecoveryHistory, Restart, RestartPolicy
 from flow_manager_core.testing.memory_backend import memory_provider
 from flow_manager_core.testing.memory_transport import MemoryNetwork, memory_transport_provider
@@ -50,6 +53,8 @@ class Window(Frontend):
 
 #: The windows that are open.
 WINDOWS: list[Window] = []
+#: The folders of the journals that were opened.
+SHELVES: list[Path] = []
 
 
 @asynccontextmanager
@@ -90,3 +95,14 @@ def flow_manager_error_formats() -> Sequence[fm.ErrorFormatProvider]:
 @fm.hookimpl
 def flow_manager_frontends() -> Sequence[fm.FrontendProvider]:
     return [fm.FrontendProvider(name="window", factory=open_window)]
+
+
+@asynccontextmanager
+async def shelf(_context: fm.ProviderContext, folder: Path) -> AsyncIterator[Journal]:
+    SHELVES.append(folder)
+    yield MemoryJournal()
+
+
+@fm.hookimpl
+def flow_manager_journals() -> Sequence[fm.JournalProvider]:
+    return [fm.JournalProvider(name="shelf", factory=shelf)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sqlite3
 import subprocess
@@ -22,17 +21,12 @@ from flow_manager_core.past import desired_entry
 from flow_manager_core.sqlite_journal import SqliteJournal
 from flow_manager_unix_socket.place import Place
 from tests.doctor.machine import Fault, Machine, machine, named_and_no_other
-from tests.support.engine import missing
 from tests.support.registry import free_port
+from tests.support.root import need_root
 
 DAY = 86400
 WITHOUT_RIGHTS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 NOBODY = 65534
-
-
-def need_root(*programs: str) -> None:
-    if os.geteuid() != 0 or not all(map(shutil.which, programs)):
-        missing(f"this fault is made by root with {', '.join(programs) or 'mount'}")
 
 
 def wrong_setting(ill: Machine) -> Iterator[None]:

@@ -78,6 +78,13 @@ def serving(command: F) -> F:
     return choosing(command)
 
 
+def finding(command: F) -> F:
+    """Give a command what says where the service keeps what it knows."""
+    for option in reversed((_CHOOSING[0], *_CHOOSING[2:], _SERVING[4])):
+        command = option(command)
+    return command
+
+
 def reaching(command: F) -> F:
     """Give a command what finds a running service and gets in."""
     for option in reversed((*_REACHING, *_FINDING)):

@@ -1,0 +1,64 @@
+"""What a journal holds, as JSON objects for other programs. Blocks."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict
+
+from flow_manager_core.event_log import events_of
+from flow_manager_core.journals import Table, number_key
+from flow_manager_core.jsontext import loads
+from flow_manager_core.sqlite_file import MIGRATIONS, NAME, LaterVersion, look_at, version_of
+
+#: What can be asked for, and the tables in which that stands.
+EXPORTS = {
+    "events": (Table.EVENTS,),
+    "operations": (Table.OPERATIONS,),
+    "messages": (Table.OUTBOX, Table.INBOX, Table.SETTLED),
+    "containers": (Table.CONTAINERS,),
+}
+
+
+def exported(folder: Path, names: Collection[str], since: int) -> Iterator[dict[str, Any]]:
+    """Read the file of an instance beside whoever writes it; all of it as of one moment.
+
+    Args:
+        names: of `EXPORTS`.
+        since: of events only those with a greater number.
+
+    Raises:
+        One of `sqlite_file.UNREADABLE`: it cannot be read, or no further.
+    """
+    with closing(look_at(folder / NAME)) as base:
+        if version_of(base) > len(MIGRATIONS):
+            raise LaterVersion(f"it was written by a later version ({version_of(base)})")
+        base.execute("BEGIN")
+        tables = [table for name in EXPORTS if name in names for table in EXPORTS[name]]
+        for table in tables if version_of(base) else ():
+            after = number_key(since) if table is Table.EVENTS else ""
+            query = f"SELECT key, value FROM {table} WHERE key > ? ORDER BY key"  # noqa: S608
+            for key, value in base.execute(query, [after]):
+                if table is Table.EVENTS:
+                    yield from _events(value, since)
+                else:
+                    yield {"table": str(table), "key": key, "value": _plain(value)}
+
+
+def _events(page: bytes, since: int) -> Iterator[dict[str, Any]]:
+    for event in events_of(page):
+        if event.seq > since:
+            yield {"table": str(Table.EVENTS), **asdict(event)}
+
+
+def _plain(value: bytes) -> Any:
+    """A value as JSON; one of several lines as a list of them, and what is no JSON as Base64."""
+    try:
+        lines = [loads(line) for line in value.split(b"\n")]
+    except ValueError:
+        return {"base64": base64.b64encode(value).decode()}
+    return lines[0] if len(lines) == 1 else lines

@@ -1,0 +1,181 @@
+"""A journal's file from outside: whether it is sound, what can be saved of it. All of it blocks."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from shutil import rmtree
+
+from attrs import frozen
+
+from flow_manager_core.desired import Desired
+from flow_manager_core.errors import ConfigurationError
+from flow_manager_core.event_log import events_of
+from flow_manager_core.instance_folder import instance_folder
+from flow_manager_core.journals import Table, number_of
+from flow_manager_core.models import Fault
+from flow_manager_core.past import EPOCH
+from flow_manager_core.settings import Settings
+from flow_manager_core.sqlite_file import (
+    FORMER,
+    MIGRATIONS,
+    NAME,
+    UNREADABLE,
+    LaterVersion,
+    check,
+    look_at,
+    look_at_former,
+    open_file,
+    transaction,
+    version_of,
+)
+
+#: Where a new file is made before it takes its place.
+NEW = "journal-rebuilt"
+#: Findings that are told of one file.
+MOST = 20
+#: Rows that are saved at once.
+STEP = 200
+
+
+@frozen
+class Rebuilt:
+    """What became of a damaged file.
+
+    Args:
+        aside: where it stands now.
+        saved: entries that could be read, by table.
+    """
+
+    aside: Path
+    saved: Mapping[str, int]
+
+
+def faults_of_journal(folder: Path) -> list[str]:
+    """Say what is wrong with an instance's journal; nothing: it is sound, or there is none yet."""
+    path, former = folder / NAME, folder / FORMER
+    if not path.exists():
+        return _faults(former, lambda: look_at_former(former)) if former.exists() else []
+    found: list[str] = []
+
+    def look() -> None:
+        with closing(look_at(path)) as base:
+            check(base, len(MIGRATIONS))
+            rows = base.execute(f"PRAGMA integrity_check({MOST})").fetchall()
+            found.extend(f"{path}: {told}" for (told,) in rows if told != "ok")
+            found.extend(f"{path}: {told}" for told in _unsound(base))
+
+    return _faults(path, look) or found[:MOST]
+
+
+def rebuild_journal(settings: Settings) -> Rebuilt | None:
+    """Move a damaged file aside, and begin a new one with what can be read of it.
+
+    Returns:
+        ``None`` where nothing is damaged.
+
+    Raises:
+        ConfigurationError: a manager has it, it is of a later version, or the disk refuses.
+    """
+    with instance_folder(settings) as folder:
+        try:
+            return _rebuilt(folder)
+        except (LaterVersion, OSError, sqlite3.Error) as error:
+            told = f"the journal in {folder} cannot be rebuilt: {error}"
+            raise ConfigurationError([Fault("state_dir", told)]) from error
+
+
+def _rebuilt(folder: Path) -> Rebuilt | None:
+    if not faults_of_journal(folder):
+        return None
+    path = folder / NAME if (folder / NAME).exists() else folder / FORMER
+    _refuse_later(path)
+    aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    fresh = folder / NEW
+    rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(mode=0o700)
+    with closing(open_file(fresh)) as base:
+        saved = _saved(path, base) if path.name == NAME else {}
+    for end in ("", "-wal", "-shm"):
+        if (part := path.with_name(path.name + end)).exists():
+            part.rename(aside.with_name(aside.name + end))
+    (fresh / NAME).rename(folder / NAME)
+    fresh.rmdir()
+    return Rebuilt(aside, saved)
+
+
+def _refuse_later(path: Path) -> None:
+    try:
+        with closing(look_at(path)) as base:
+            version = version_of(base)
+    except UNREADABLE:
+        return
+    if version > len(MIGRATIONS):
+        raise LaterVersion(f"it was written by a later version ({version})")
+
+
+def _saved(path: Path, base: sqlite3.Connection) -> dict[str, int]:
+    saved: dict[str, int] = {}
+    for table in Table:
+        with closing(look_at(path)) as damaged, transaction(base):
+            rows = [row for row in _readable(damaged, table) if _is_sound(table, *row)]
+            base.executemany(f"INSERT OR IGNORE INTO {table} VALUES (?, ?)", rows)  # noqa: S608
+        saved[str(table)] = len(rows)
+    return saved
+
+
+def _readable(base: sqlite3.Connection, table: Table) -> Iterator[tuple[str, bytes]]:
+    """All rows up to the first that cannot be read, from either end."""
+    seen = ""
+    for order in ("ASC", "DESC"):
+        query = f"SELECT key, value FROM {table} ORDER BY key {order}"  # noqa: S608
+        try:
+            for key, value in base.execute(query):
+                if order == "DESC" and key <= seen:
+                    return
+                seen = key if order == "ASC" else seen
+                yield key, value
+            return
+        except (sqlite3.Error, UnicodeError):
+            continue
+
+
+def _is_sound(table: Table, key: object, value: object) -> bool:
+    return isinstance(key, str) and isinstance(value, bytes) and not _amiss(table, key, value)
+
+
+def _amiss(table: Table, key: str, value: bytes) -> str:
+    """Why a row is none of ours; the next start would be refused for it, or a client misled."""
+    if (table, key) == (Table.FACTS, EPOCH):
+        return "the name of another journal"
+    try:
+        if table is Table.CONTAINERS:
+            Desired.from_json(json.loads(value))
+        elif table is Table.FACTS:
+            value.decode()
+        elif table is Table.EVENTS and [e.seq for e in events_of(value)][-1] != number_of(key):
+            return "a page of other events"
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _unsound(base: sqlite3.Connection) -> Iterator[str]:
+    if not version_of(base):
+        return
+    for table in (Table.CONTAINERS, Table.FACTS, Table.EVENTS):
+        for key, value in base.execute(f"SELECT key, value FROM {table}"):  # noqa: S608
+            if (table, key) != (Table.FACTS, EPOCH) and (told := _amiss(table, key, value)):
+                yield f"{table} {key!r}: {told}"
+
+
+def _faults(path: Path, look: Callable[[], object]) -> list[str]:
+    try:
+        look()
+    except UNREADABLE as error:
+        return [f"{path}: {error}"]
+    return []

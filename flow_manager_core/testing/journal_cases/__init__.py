@@ -1,0 +1,1 @@
+"""The cases of `journal_suite.JournalSuite`, by what they are about."""

@@ -12,7 +12,6 @@ from flow_manager_core.events import (
     ErrorReported,
     Event,
     HealthWarned,
-    MessageReceived,
     MessageUndeliverable,
     ResourceAlerted,
     SocketConnected,
@@ -49,8 +48,8 @@ def _disconnected(event: SocketDisconnected) -> Told:
     return "socket_disconnected", f"Socket disconnected: {event.reason}", {"reason": event.reason}
 
 
-def _received(event: MessageReceived) -> Told:
-    command = event.message["command"]
+def received(command: str) -> Told:
+    """The words for a message from a flow."""
     return "message_received", f"Message received: {command}", {"command": command}
 
 
@@ -82,7 +81,6 @@ _WORDS: Mapping[type[Event], Callable[[Any], Told]] = {
     ContainerRecovered: _recovered,
     SocketConnected: _connected,
     SocketDisconnected: _disconnected,
-    MessageReceived: _received,
     MessageUndeliverable: _undeliverable,
     ErrorReported: _error,
     HealthWarned: _warned,
@@ -100,11 +98,15 @@ def activity_of(event: Event) -> ActivityLogged | None:
 
 
 def activity(
-    container_id: str, activity_type: str, message: str, details: Mapping[str, Any]
+    container_id: str,
+    activity_type: str,
+    message: str,
+    details: Mapping[str, Any],
+    kind: type[ActivityLogged] = ActivityLogged,
 ) -> ActivityLogged:
     """A line of the feed, with the id of the request that caused it, and who asked (``by``)."""
     cause = {"request_id": current_request(), "by": current_asker()}
     traced = {**details, **{name: value for name, value in cause.items() if value is not None}}
-    return ActivityLogged(
+    return kind(
         container_id=container_id, activity_type=activity_type, message=message, details=traced
     )

@@ -6,34 +6,27 @@ not this side has seen it end. Whoever waits for an answer fails at once when th
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
-from itertools import count
+from time import time
 from typing import Any, Protocol
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import ByteStream
 
 from flow_manager_core.connection import Connection
-from flow_manager_core.errors import (
-    ChannelError,
-    ChannelTimeout,
-    FlowManagerError,
-    FlowNotConnected,
-)
-from flow_manager_core.events import now
+from flow_manager_core.errors import ChannelError, FlowManagerError, FlowNotConnected
 from flow_manager_core.fairness import Fairness, Share
 from flow_manager_core.framing import BadFrame, decode_message, encode_frame
 from flow_manager_core.heartbeat import Heartbeat
 from flow_manager_core.lines import Line, LineMaker
 from flow_manager_core.models import Message
+from flow_manager_core.questions import Questions
 from flow_manager_core.throttle import Pace, Throttle
 from flow_manager_core.wire import plain
 
-#: Questions of clients that may wait for one flow's answers at the same time.
-QUESTIONS = 1000
 #: Seconds between two connections of one flow, once `AT_ONCE` came without a pause. Each costs
 #: clients four events; a program that comes back after every break has a pause of its own.
 COMING, AT_ONCE = 0.05, 20
@@ -57,13 +50,6 @@ class ChannelListener(Protocol):
 
     def bad_frame(self, error: ChannelError, suppressed: int) -> None:
         """A frame could not be taken; `suppressed` others before it were not told."""
-
-
-class _Question:
-    def __init__(self) -> None:
-        self.settled = anyio.Event()
-        self.answer: Message | None = None
-        self.reason = ""
 
 
 class Channel:
@@ -96,9 +82,7 @@ class Channel:
         self._fairness = fairness or Fairness()
         self._share = Share(self._fairness)
         self._connection: Connection | None = None
-        self._questions: dict[str, _Question] = {}
-        # Random, so that a late answer to an earlier life's question finds none of this life's.
-        self._ids = (f"fm-{secrets.token_hex(4)}-{number}" for number in count(1))
+        self._questions = Questions()
         self._was_connected = False
         #: Set once the newest connection was read to its end.
         self._over = anyio.Event()
@@ -107,12 +91,18 @@ class Channel:
         self.connections: int = 0
         self._faults = Throttle()
         self._coming = Pace(COMING, AT_ONCE)
-        self.last_communication: datetime | None = None
+        self._communicated_at: float | None = None
 
     @property
     def connected(self) -> bool:
         """Whether the flow has a connection now."""
         return self._connection is not None
+
+    @property
+    def last_communication(self) -> datetime | None:
+        """When something was last written or heard; ``None``: never."""
+        at = self._communicated_at
+        return None if at is None else datetime.fromtimestamp(at, UTC)
 
     def assume_seen(self) -> None:
         """The flow had a channel in an earlier life of the manager: what comes is a reconnect."""
@@ -141,6 +131,7 @@ class Channel:
                 group.start_soon(heartbeat.run, connection)
                 group.start_soon(line.run, connection)
                 group.start_soon(self._faults.run, self._tell_suppressed)
+                group.start_soon(self._questions.watch)
                 reason = await connection.run(before)
                 group.cancel_scope.cancel()
         finally:
@@ -155,6 +146,10 @@ class Channel:
             self._connection.end(reason)
             self._lost(self._connection, reason)
 
+    def give_up(self, failure: Callable[[], FlowManagerError]) -> None:
+        """The manager closes: whoever waits for an answer gets a failure, now and from now on."""
+        self._questions.close(failure)
+
     async def send(self, message: Message, timeout: float) -> None:
         """Write a message to the flow.
 
@@ -164,73 +159,54 @@ class Channel:
             ChannelError: the message is over the limit.
         """
         frame = encode_frame(message, self._limit)
-        if self._connection is None:
-            raise FlowNotConnected("The flow is not connected")
-        self._share.others_notice()
-        await self._connection.write(frame, timeout)
-        self.last_communication = now()
+        # The kernel may take each frame at once: who sends many must not keep the loop to itself.
+        await anyio.lowlevel.checkpoint()
+        await self._write(frame, timeout)
 
-    async def ask(
-        self, message: Message, timeout: float, sent: Callable[[Message], None]
-    ) -> Message:
+    async def ask(self, message: Message, timeout: float, sent: Callable[[str], None]) -> Message:
         """Write a question and wait for its answer.
 
         Args:
-            message: given an id if it has none.
+            message: goes out with an id, if it has none.
             timeout: seconds for both together.
-            sent: called with the message as it went out, once it is written.
+            sent: called with the id once it is written.
 
         Raises:
             ChannelTimeout: no answer in time; a late one arrives as an ordinary message.
             FlowNotConnected: there is no connection, or it ended before the answer.
             ChannelError: too many questions wait already, or this one's id does.
         """
-        message, question = self._register(message)
-        key = str(message.id)
+        question = self._questions.register(message.id, timeout)
         try:
-            with anyio.fail_after(timeout):
-                await self.send(message, timeout)
-                sent(message)
-                await question.settled.wait()
-        except TimeoutError:
-            raise ChannelTimeout(f"The flow did not answer within {timeout:g} s") from None
+            await self._write(encode_frame(message, self._limit, question.key), timeout)
+            sent(question.key)
+            return await question.answer()
         finally:
-            self._questions.pop(key, None)
-        if question.answer is None:
-            raise FlowNotConnected(f"The flow went away before it answered: {question.reason}")
-        return question.answer
+            self._questions.forget(question)
 
-    def _register(self, message: Message) -> tuple[Message, _Question]:
-        key = message.id or next(self._ids)
-        if key in self._questions:
-            raise ChannelError(f"A question with the id {key} already waits for its answer")
-        if len(self._questions) >= QUESTIONS:
-            raise ChannelError(f"{QUESTIONS} questions already wait for this flow", retryable=True)
-        question = self._questions[key] = _Question()
-        return Message(message.command, message.data, key, message.reply_to), question
+    async def _write(self, frame: bytes, timeout: float) -> None:
+        if self._connection is None:
+            raise FlowNotConnected("The flow is not connected")
+        self._share.others_notice()
+        await self._connection.write(frame, timeout)
+        self._communicated_at = time()
 
-    async def _on_frame(self, heartbeat: Heartbeat, line: Line, body: bytes) -> None:
+    async def _on_frame(self, heartbeat: Heartbeat, line: Line, body: bytes) -> bool:
+        """Take a frame; tell whether a client waits for it."""
         message = decode_message(body)
         greeting = heartbeat.greeted(message)
         if greeting:
             await line.greeted(heartbeat.durable)
-        durable = line.on and await line.take(message, len(body), self._answers)
-        answered = durable or self._answers(message)
+        asked = self._questions.answered_by
+        durable = line.on and await line.take(message, len(body), asked)
+        answered = durable or asked(message)
         if not answered and (greeting or heartbeat.answered(message)):
-            return
+            return False
         self._share.others_notice()
-        self.last_communication = now()
+        self._communicated_at = time()
         if not answered:
             await self._listener.message_arrived(message)
-
-    def _answers(self, message: Message) -> bool:
-        """Give an answer to the question that waits for it; tell whether one does."""
-        question = self._questions.get(message.reply_to) if message.reply_to else None
-        if question is None or question.settled.is_set():
-            return False
-        question.answer = message
-        question.settled.set()
-        return True
+        return answered
 
     def _on_fault(self, error: ChannelError) -> bytes | None:
         if not self._faults.allow():
@@ -256,9 +232,8 @@ class Channel:
         if self._connection is not connection:
             return
         self._connection = None
-        for question in self._questions.values():
-            question.reason = reason
-            question.settled.set()
+        told = f"The flow went away before it answered: {reason}"
+        self._questions.fail(lambda: FlowNotConnected(told))
         self._listener.channel_down(reason)
 
 

@@ -259,6 +259,13 @@ class ActivityLogged(Event):
 
 
 @frozen(kw_only=True)
+class PassingActivity(ActivityLogged):
+    """A line of the feed that is not kept: the message it tells of is, or was not promised."""
+
+    kept: ClassVar[bool] = False
+
+
+@frozen(kw_only=True)
 class EventsNotKept(Event):
     """Events are missing in the journal's log, before this one; they were told as they happened.
 

@@ -39,7 +39,8 @@ class Executor:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._log = get_log("operations")
-        self._active: set[anyio.CancelScope] = set()
+        self._under_way = 0
+        self._scopes: set[anyio.CancelScope] = set()
         self._idle = anyio.Event()
         self._closing = False
 
@@ -79,37 +80,49 @@ class Executor:
         )
         with anyio.move_on_after(timeout, shield=True):
             await self._all_done()
-        for scope in self._active:
+        for scope in self._scopes:
             scope.cancel()
+        for record in self._services.registry:
+            if record.channel is not None:
+                record.channel.give_up(_shut_down)
         with anyio.move_on_after(UNWIND, shield=True):
             await self._all_done()
 
     async def _all_done(self) -> None:
-        while self._active:
+        while self._under_way:
             self._idle = anyio.Event()
             await self._idle.wait()
 
     async def _until_done(self, errand: Errand) -> Any:
-        """Run an operation; one that changes something is not left half done by its caller."""
         if self._closing:
             raise ShuttingDown("The manager is shutting down")
+        self._under_way += 1
+        try:
+            if errand.operation.waits_for_flow:
+                return await self._in_turn(errand)
+            return await self._in_scope(errand)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def _in_scope(self, errand: Errand) -> Any:
+        """Run an operation; one that changes something is not left half done by its caller."""
         with anyio.CancelScope(shield=errand.operation.verb is not None) as scope:
-            self._active.add(scope)
+            self._scopes.add(scope)
             try:
                 if errand.asked is None:
                     return await self._in_turn(errand)
                 return await self._services.book.once(errand.asked, partial(self._in_turn, errand))
             finally:
-                self._active.discard(scope)
-                if not self._active:
-                    self._idle.set()
-        raise ShuttingDown("The manager shut down before the request was done")
+                self._scopes.discard(scope)
+        raise _shut_down()
 
     async def _in_turn(self, errand: Errand) -> Any:
         """Everything up to entering the turn happens at once, so that requests keep their order."""
         services, operation, turns = self._services, errand.operation, errand.turns
         if operation.subject is None:
-            async with turns.turn(operation.name) as turn:
+            with await turns.turn(operation.name) as turn:
                 return await self._noted(errand, None, partial(self._of_none, errand, turn))
         try:
             services.gate.require_acquaintance()
@@ -117,9 +130,10 @@ class Executor:
         except FlowManagerError as error:
             # A request that is sent again may be about what is gone since.
             return await self._noted(errand, None, partial(_fail, error))
-        with services.registry.held(record):
-            async with turns.turn(record) as turn:
-                return await self._noted(errand, record, partial(self._with, errand, record, turn))
+        with services.registry.held(record), await turns.turn(record) as turn:
+            if operation.verb is None:
+                return await self._with(errand, record, turn)
+            return await self._noted(errand, record, partial(self._with, errand, record, turn))
 
     async def _noted(self, errand: Errand, record: ContainerRecord | None, work: Work) -> Any:
         """Do it; what changes something is noted in the book, before and after, and in the feed."""
@@ -160,13 +174,13 @@ class Executor:
             return await errand.operation.run(self._services, None, errand.request, turn)
         return await self._ask(errand.operation, None, errand.request, turn)
 
-    async def _with(self, errand: Errand, record: ContainerRecord, turn: Turn) -> Any:
+    def _with(self, errand: Errand, record: ContainerRecord, turn: Turn) -> Awaitable[Any]:
         operation, request = errand.operation, errand.request
         if not operation.needs_engine:
-            return await operation.run(self._services, record, request, turn)
+            return operation.run(self._services, record, request, turn)
         if operation.verb is None:
-            return await self._ask(operation, record, request, turn)
-        return await self._alone(operation, record, request, turn)
+            return self._ask(operation, record, request, turn)
+        return self._alone(operation, record, request, turn)
 
     async def _ask(
         self, operation: Operation, record: ContainerRecord | None, request: Request, turn: Turn
@@ -211,6 +225,10 @@ class Executor:
                 **{told: body[told]},
                 **_asker(),
             )
+
+
+def _shut_down() -> ShuttingDown:
+    return ShuttingDown("The manager shut down before the request was done")
 
 
 def _asker() -> dict[str, str]:

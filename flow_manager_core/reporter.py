@@ -6,24 +6,28 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from flow_manager_core.activities import activity, activity_of
+from flow_manager_core.activities import activity, activity_of, received
 from flow_manager_core.bus import EventBus
 from flow_manager_core.errors import ChannelError, FlowManagerError
 from flow_manager_core.events import (
     ErrorReported,
     Event,
     MessageReceived,
+    PassingActivity,
     SocketConnected,
     SocketDisconnected,
-    now,
 )
 from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.journals import Change
-from flow_manager_core.log import get_log
+from flow_manager_core.log import ROOT, get_log
 from flow_manager_core.metrics import Metrics
 from flow_manager_core.models import Message
 from flow_manager_core.news import News
 from flow_manager_core.registry import ContainerRecord
+
+#: The part whose lines are about what goes over channels.
+CHANNEL = "channel"
+_messages = logging.getLogger(f"{ROOT}.{CHANNEL}")
 
 ErrorBody = Callable[[FlowManagerError], Mapping[str, Any]]
 
@@ -68,10 +72,31 @@ class Reporter:
         await self._journal.write(*changes, events=told, urgent=urgent)
         for event in events:
             self._metrics.event(event)
+            if isinstance(event, MessageReceived):
+                self._pass(event.container_id, *received(event.message["command"]))
 
-    def sent(self) -> None:
+    def message(self, record: ContainerRecord, message: Message) -> None:
+        """Tell of a flow's message, and of its line of the feed if anybody wants those now."""
+        self.tell(MessageReceived(container_id=record.id, message=message.to_json()))
+        self._pass(record.id, *received(message.command))
+
+    def sent(self, record: ContainerRecord, message: Message) -> None:
+        """Count a message that went to a flow, and tell of it if anybody wants to know now."""
+        self.counted()
+        told = f"Message sent: {message.command}"
+        self._pass(record.id, "message_sent", told, {"command": message.command})
+
+    def counted(self) -> None:
         """Count a message that went to a flow."""
         self._metrics.message("sent")
+
+    def _pass(
+        self, container_id: str, activity_type: str, message: str, details: Mapping[str, Any]
+    ) -> None:
+        # There may be thousands a second, and what they tell of is kept, or was not promised.
+        if self._bus.wanted(PassingActivity):
+            line = activity(container_id, activity_type, message, details, PassingActivity)
+            self._journal.tell(line)
 
     def note(
         self, record: ContainerRecord, activity_type: str, message: str, **details: Any
@@ -110,8 +135,13 @@ class Reporter:
         """Wait a moment for subscribers to take what was told."""
         await self._bus.keep_up()
 
+    @property
+    def crowded(self) -> bool:
+        """Whether the journal or subscribers are far behind."""
+        return self._journal.crowded or self._bus.crowded
+
     async def relief(self) -> None:
-        """Wait while the journal or a subscriber is far behind."""
+        """Wait while they are."""
         if self._journal.crowded:
             await self._journal.relief()
         if self._bus.crowded:
@@ -134,7 +164,7 @@ class ChannelReporter:
         self._record = record
         self._reporter = reporter
         self._on_end = on_end
-        self._log = get_log("channel")
+        self._log = get_log(CHANNEL)
 
     def channel_up(self, *, reconnected: bool) -> None:
         """See `ChannelListener`."""
@@ -153,12 +183,10 @@ class ChannelReporter:
 
     async def message_arrived(self, message: Message) -> None:
         """See `ChannelListener`."""
-        body = message.to_json()
-        log_message(self._log, "received", self._record, body)
-        self._reporter.tell(
-            MessageReceived(container_id=self._record.id, message=body, timestamp=now())
-        )
-        await self._reporter.relief()
+        log_message("received", self._record, message)
+        self._reporter.message(self._record, message)
+        if self._reporter.crowded:
+            await self._reporter.relief()
 
     def bad_frame(self, error: ChannelError, suppressed: int) -> None:
         """See `ChannelListener`."""
@@ -170,8 +198,15 @@ class ChannelReporter:
         self._reporter.error(self._record, error)
 
 
-def log_message(log: Any, way: str, record: ContainerRecord, body: Mapping[str, Any]) -> None:
-    """The guide's line for a message; costs nothing unless DEBUG is on."""
-    if log.isEnabledFor(logging.DEBUG):
+def log_message(
+    way: str, record: ContainerRecord, message: Message, key: str | None = None
+) -> None:
+    """The guide's line for a message; costs nothing unless DEBUG is on.
+
+    Args:
+        key: the id that it went out with, if it did.
+    """
+    if _messages.isEnabledFor(logging.DEBUG):  # structlog's own costs ten times as much to ask
         told = f"Socket communication: {way}"
-        log.debug(told, container_id=record.short_id, message=body)
+        body = message.to_json() if key is None else {**message.to_json(), "id": key}
+        get_log(CHANNEL).debug(told, container_id=record.short_id, message=body)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable
-from types import TracebackType
 
 import anyio
 
@@ -11,61 +11,67 @@ from flow_manager_core.caller import Caller
 
 
 class Turn:
-    """A place in the queue of one key; leave it early with `release`."""
+    """A turn of one key, until the context ends; leave it early with `release`."""
 
-    def __init__(self, turns: Turns, key: Hashable, lock: anyio.Lock) -> None:
+    def __init__(self, turns: Turns, key: Hashable) -> None:
         self._turns = turns
         self._key = key
-        self._lock = lock
-        self._held = False
+        self._held = True
 
     @property
     def caller(self) -> Caller:
         """Whose turn it is."""
         return self._turns.caller
 
-    async def __aenter__(self) -> Turn:
-        try:
-            await self._lock.acquire()
-        except BaseException:
-            self._turns.left(self._key, self._lock)
-            raise
-        self._held = True
+    def __enter__(self) -> Turn:
         return self
 
-    async def __aexit__(
-        self,
-        _type: type[BaseException] | None,
-        _value: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self.release()
 
     def release(self) -> None:
         """Let the next one go; the second call does nothing."""
         if self._held:
             self._held = False
-            self._lock.release()
-            self._turns.left(self._key, self._lock)
+            self._turns.pass_on(self._key)
 
 
 class Turns:
-    """First-come locks, one a key, kept only while somebody holds or awaits one."""
+    """First-come queues, one a key, kept only while somebody has or awaits a turn.
+
+    No locks: making one for each request costs more than everything that is done here.
+    """
 
     def __init__(self, caller: Caller | None = None) -> None:
         self.caller: Caller = caller or Caller()
-        self._locks: dict[Hashable, tuple[anyio.Lock, int]] = {}
+        #: Who waits for the turn of each key that somebody has.
+        self._waiting: dict[Hashable, deque[anyio.Event]] = {}
 
-    def turn(self, key: Hashable) -> Turn:
-        """Queue up for a key: the place is taken when the context is entered."""
-        lock, users = self._locks.get(key) or (anyio.Lock(fast_acquire=True), 0)
-        self._locks[key] = (lock, users + 1)
-        return Turn(self, key, lock)
-
-    def left(self, key: Hashable, lock: anyio.Lock) -> None:
-        """One user fewer; called by turns."""
-        users = self._locks[key][1] - 1
-        if users:
-            self._locks[key] = (lock, users)
+    async def turn(self, key: Hashable) -> Turn:
+        """Wait for the turn of a key; the place in its queue is taken at once."""
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            self._waiting[key] = deque()
         else:
-            del self._locks[key]
+            await self._wait(key, waiting)
+        return Turn(self, key)
+
+    async def _wait(self, key: Hashable, waiting: deque[anyio.Event]) -> None:
+        called = anyio.Event()
+        waiting.append(called)
+        try:
+            await called.wait()
+        except BaseException:
+            if called.is_set():
+                self.pass_on(key)
+            else:
+                waiting.remove(called)
+            raise
+
+    def pass_on(self, key: Hashable) -> None:
+        """Call who waits next; called by turns."""
+        waiting = self._waiting[key]
+        if waiting:
+            waiting.popleft().set()
+        else:
+            del self._waiting[key]

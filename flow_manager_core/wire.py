@@ -6,16 +6,17 @@ The one place where the shapes of the contract's answers are written down.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 from pathlib import PurePath
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 
 from flow_manager_core.errors import FlowManagerError, InvalidRequest
 from flow_manager_core.events import ErrorReported, Event, EventsNotKept, MessageReceived
-from flow_manager_core.fields import CHECKS
+from flow_manager_core.fields import CHECKS, MessageCommand
 from flow_manager_core.history_requests import HistoryCursor
 from flow_manager_core.models import (
     CheckType,
@@ -27,7 +28,7 @@ from flow_manager_core.models import (
     ResourceUsage,
     RestartMode,
 )
-from flow_manager_core.requests import LogCursor, Request, Since
+from flow_manager_core.requests import LogCursor, MessageField, Request, SendMessage, Since
 from flow_manager_core.settings import LogLevel
 from flow_manager_core.structuring import Faulty, as_hook, describe, faults_of, strict_converter
 
@@ -36,7 +37,6 @@ R = TypeVar("R", bound=Request)
 #: Levels of an error's details; no operation's own come near.
 DEEPEST = 16
 
-_fields: dict[type[Event], tuple[str, ...]] = {}
 _converter = strict_converter(
     RestartMode, PullPolicy, CheckType, ContainerState, LogLevel, Delivery
 )
@@ -70,6 +70,33 @@ _converter.register_structure_hook(Since, _structure_since)
 _converter.register_structure_hook(LogCursor, _structure_cursor)
 
 
+def _read_send(payload: Any) -> SendMessage | None:
+    """Read a message that looks as most do; ``None`` for what is to be judged strictly.
+
+    Nearly all requests are these, and reading them strictly costs a sixth of the whole way.
+    """
+    message, ref = payload.get("message"), payload.get("container_id")
+    if type(message) is not dict or {*map(type, payload), *map(type, message)} != {str}:
+        return None
+    command, reply = message.get("command"), payload.get("reply", False)
+    known = payload.keys() <= _SENT and message.keys() <= _SAID and type(reply) is bool
+    if not (known and _is_plain(ref, 128) and _is_plain(command, 1024)):
+        return None
+    said = MessageField(command=cast("MessageCommand", command), data=message.get("data"))
+    return SendMessage(container_id=ref, message=said, reply=reply)
+
+
+def _is_plain(value: object, most: int) -> bool:
+    return type(value) is str and value.isascii() and value.isprintable() and 0 < len(value) <= most
+
+
+_SENT, _SAID = {"container_id", "message", "reply"}, {"command", "data"}
+_structure_send = _converter.get_structure_hook(SendMessage)
+_converter.register_structure_hook(
+    SendMessage, lambda payload, kind: _read_send(payload) or _structure_send(payload, kind)
+)
+
+
 def parse_request(kind: type[R], payload: object) -> R:
     """Turn a payload into a request.
 
@@ -80,7 +107,7 @@ def parse_request(kind: type[R], payload: object) -> R:
         told = "is missing" if payload is None else f"must be an object, not {describe(payload)}"
         raise InvalidRequest([Fault("payload", told)])
     try:
-        return _converter.structure(payload, kind)
+        return cast("R", _converter.get_structure_hook(kind)(payload, kind))
     except Exception as error:  # noqa: BLE001  # faults_of raises again what is no fault
         raise InvalidRequest(faults_of(error)) from None
 
@@ -93,7 +120,7 @@ def request_id_of(payload: object) -> str | None:
 
 def timestamp(at: datetime) -> str:
     """RFC 3339 in UTC with ``Z``, to the millisecond."""
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    return at.isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def plain(value: object, depth: int = DEEPEST) -> Any:
@@ -149,7 +176,7 @@ def event_body(event: Event) -> dict[str, Any]:
     if isinstance(event, ErrorReported):
         return dict(event.error)
     body: dict[str, Any] = {"container_id": event.container_id[:12]}
-    for name in _own_fields(type(event)):
+    for name in _told_of(type(event)):
         body[name] = getattr(event, name)
     if isinstance(event, MessageReceived):
         body["message"] = dict(event.message)
@@ -160,13 +187,12 @@ def event_body(event: Event) -> dict[str, Any]:
 
 
 def _own_fields(kind: type[Event]) -> tuple[str, ...]:
-    """The fields that an event does not share with all events; remembered, for they are many."""
-    found = _fields.get(kind)
-    if found is None:
-        shared = {attribute.name for attribute in attrs.fields(Event)}
-        found = tuple(a.name for a in attrs.fields(kind) if a.name not in shared)
-        _fields[kind] = found
-    return found
+    """The fields that an event does not share with all events."""
+    shared = {attribute.name for attribute in attrs.fields(Event)}
+    return tuple(a.name for a in attrs.fields(kind) if a.name not in shared)
+
+
+_told_of: Callable[[Any], tuple[str, ...]] = cache(_own_fields)
 
 
 def numbered(event: Event, body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -96,10 +96,9 @@ class Courier(Line):
     async def _receive(self, message: Message, size: int, answers: Answers) -> None:
         number = message.extra[SEQ]
         fresh = number == self._source.taken + 1
-        body = message.to_json()
-        event = MessageReceived(container_id=self._record.id, message=body)
+        event = MessageReceived(container_id=self._record.id, message=message.to_json())
         if fresh:
-            log_message(self._log, "received", self._record, body)
+            log_message("received", self._record, message)
         answered = fresh and type(number) is int and answers(message)
         await self._desk.inbox.take(self._source, number, None if answered else event, size)
 
@@ -174,7 +173,7 @@ class Courier(Line):
         await self._connection.write(len(body).to_bytes(HEADER, "big") + body, inf)
         letter.body = b""
         letter.sent_at = time.time()
-        self._desk.reporter.sent()
+        self._desk.reporter.counted()
 
     async def _write(self, message: Message) -> None:
         await self._connection.write(encode_frame(message, self._desk.limit), inf)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from flow_manager_core.errors import FlowNotConnected
-from flow_manager_core.log import get_log
 from flow_manager_core.models import Delivery, Message
 from flow_manager_core.operations.durable import send_durable
 from flow_manager_core.registry import ContainerRecord
@@ -13,8 +12,6 @@ from flow_manager_core.reporter import log_message
 from flow_manager_core.requests import SendMessage
 from flow_manager_core.services import Services
 from flow_manager_core.turns import Turn
-
-_log = get_log("channel")
 
 
 async def send_message(
@@ -31,19 +28,15 @@ async def send_message(
         )
     timeout = request.timeout or services.settings.message_timeout
 
-    def sent(message: Message) -> None:
+    def sent(key: str | None) -> None:
         turn.release()
-        body = message.to_json()
-        log_message(_log, "sent", record, body)
-        services.metrics.message("sent")
-        services.reporter.note(
-            record, "message_sent", f"Message sent: {message.command}", command=message.command
-        )
+        log_message("sent", record, message, key)
+        services.reporter.sent(record, message)
 
     message = request.message.message()
     if not request.reply:
         await channel.send(message, timeout)
-        sent(message)
+        sent(message.id)
         return _answer(record, message)
     reply = await channel.ask(message, timeout, sent)
     return {**_answer(record, message), "reply": reply.to_json()}

@@ -38,6 +38,8 @@ class Operation:
         verb: the word for it in the log; ``None`` for operations that change nothing.
         ends: whether it ends or removes something: a full disk has room for that.
         needs_engine: whether it fails at once while the engine is away.
+        waits_for_flow: whether it waits for its flow and nothing else: when the manager closes, the
+            channel gives up for it. Others have a cancel scope for that, 5 µs each.
     """
 
     request: type[Request]
@@ -48,6 +50,7 @@ class Operation:
     verb: str | None = None
     ends: bool = False
     needs_engine: bool = True
+    waits_for_flow: bool = False
 
     @property
     def name(self) -> str:

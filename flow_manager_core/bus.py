@@ -9,7 +9,7 @@ go on.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 import anyio
@@ -44,6 +44,8 @@ class Subscription:
         self._arrived = anyio.Event()
         self._lost = False
         self._closed = False
+        #: See `contracts.Events`.
+        self.wants: Callable[[type[Event]], bool] | None = None
         #: Whether the subscriber has dealt with all it was sent.
         self.caught_up: bool = True
         #: When it fell far behind, on the loop's clock; ``None`` while it keeps up.
@@ -53,6 +55,10 @@ class Subscription:
     def waiting(self) -> int:
         """Events that it has not taken."""
         return len(self._queue)
+
+    def takes(self, kind: type[Event]) -> bool:
+        """Whether events of this kind are for this subscriber."""
+        return self.wants is None or self.wants(kind)
 
     def put(self, event: Event) -> None:
         """Take an event; called by the bus."""
@@ -107,7 +113,7 @@ class Subscription:
 
 
 class EventBus:
-    """Hands every event to every subscriber."""
+    """Hands every event to every subscriber that wants it."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
@@ -118,15 +124,15 @@ class EventBus:
         self._near = anyio.Event()
 
     def publish(self, *events: Event) -> None:
-        """Queue events for everyone, at once and in this order."""
+        """Queue events for everyone who wants them, at once and in this order."""
         for subscription in self._subscriptions:
             for event in events:
-                subscription.put(event)
+                if subscription.takes(type(event)):
+                    subscription.put(event)
 
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody listens; lets the hot path skip making events."""
-        return bool(self._subscriptions)
+    def wanted(self, kind: type[Event]) -> bool:
+        """Whether anybody wants events of a kind; lets the hot path skip making them."""
+        return any(subscription.takes(kind) for subscription in self._subscriptions)
 
     def subscribers(self) -> int:
         """How many listen."""
@@ -142,7 +148,7 @@ class EventBus:
 
     @contextmanager
     def subscribe(self) -> Iterator[Subscription]:
-        """Follow all events from now on."""
+        """Follow events from now on: all of them, until the subscriber says which it wants."""
         subscription = Subscription(self, self._limit)
         self._subscriptions.append(subscription)
         try:

@@ -6,33 +6,26 @@ not this side has seen it end. Whoever waits for an answer fails at once when th
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from itertools import count
 from typing import Any, Protocol
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import ByteStream
 
 from flow_manager_core.connection import Connection
-from flow_manager_core.errors import (
-    ChannelError,
-    ChannelTimeout,
-    FlowManagerError,
-    FlowNotConnected,
-)
+from flow_manager_core.errors import ChannelError, FlowManagerError, FlowNotConnected
 from flow_manager_core.events import now
 from flow_manager_core.fairness import Fairness, Share
 from flow_manager_core.framing import BadFrame, decode_message, encode_frame
 from flow_manager_core.heartbeat import Heartbeat
 from flow_manager_core.models import Message
+from flow_manager_core.questions import Questions
 from flow_manager_core.throttle import Pace, Throttle
 from flow_manager_core.wire import plain
 
-#: Questions of clients that may wait for one flow's answers at the same time.
-QUESTIONS = 1000
 #: Seconds between two connections of one flow, once `AT_ONCE` came without a pause. Each costs
 #: clients four events; a program that comes back after every break has a pause of its own.
 COMING, AT_ONCE = 0.05, 20
@@ -54,13 +47,6 @@ class ChannelListener(Protocol):
 
     def bad_frame(self, error: ChannelError, suppressed: int) -> None:
         """A frame could not be taken; `suppressed` others before it were not told."""
-
-
-class _Question:
-    def __init__(self) -> None:
-        self.settled = anyio.Event()
-        self.answer: Message | None = None
-        self.reason = ""
 
 
 class Channel:
@@ -90,9 +76,7 @@ class Channel:
         self._fairness = fairness or Fairness()
         self._share = Share(self._fairness)
         self._connection: Connection | None = None
-        self._questions: dict[str, _Question] = {}
-        # Random, so that a late answer to an earlier life's question finds none of this life's.
-        self._ids = (f"fm-{secrets.token_hex(4)}-{number}" for number in count(1))
+        self._questions = Questions()
         self._was_connected = False
         #: Set once the newest connection was read to its end.
         self._over = anyio.Event()
@@ -134,6 +118,7 @@ class Channel:
             async with anyio.create_task_group() as group:
                 group.start_soon(heartbeat.run, connection)
                 group.start_soon(self._faults.run, self._tell_suppressed)
+                group.start_soon(self._questions.watch)
                 reason = await connection.run(before)
                 group.cancel_scope.cancel()
         finally:
@@ -156,11 +141,9 @@ class Channel:
             ChannelError: the message is over the limit.
         """
         frame = encode_frame(message, self._limit)
-        if self._connection is None:
-            raise FlowNotConnected("The flow is not connected")
-        self._share.others_notice()
-        await self._connection.write(frame, timeout)
-        self.last_communication = now()
+        # The kernel may take each frame at once: who sends many must not keep the loop to itself.
+        await anyio.lowlevel.checkpoint()
+        await self._write(frame, timeout)
 
     async def ask(
         self, message: Message, timeout: float, sent: Callable[[Message], None]
@@ -177,43 +160,34 @@ class Channel:
             FlowNotConnected: there is no connection, or it ended before the answer.
             ChannelError: too many questions wait already, or this one's id does.
         """
-        message, question = self._register(message)
-        key = str(message.id)
+        question = self._questions.register(message.id, timeout)
         try:
-            with anyio.fail_after(timeout):
-                await self.send(message, timeout)
-                sent(message)
-                await question.settled.wait()
-        except TimeoutError:
-            raise ChannelTimeout(f"The flow did not answer within {timeout:g} s") from None
+            message = Message(message.command, message.data, question.key, message.reply_to)
+            await self._write(encode_frame(message, self._limit), timeout)
+            sent(message)
+            return await question.answer()
         finally:
-            self._questions.pop(key, None)
-        if question.answer is None:
-            raise FlowNotConnected(f"The flow went away before it answered: {question.reason}")
-        return question.answer
+            self._questions.forget(question)
 
-    def _register(self, message: Message) -> tuple[Message, _Question]:
-        key = message.id or next(self._ids)
-        if key in self._questions:
-            raise ChannelError(f"A question with the id {key} already waits for its answer")
-        if len(self._questions) >= QUESTIONS:
-            raise ChannelError(f"{QUESTIONS} questions already wait for this flow", retryable=True)
-        question = self._questions[key] = _Question()
-        return Message(message.command, message.data, key, message.reply_to), question
+    async def _write(self, frame: bytes, timeout: float) -> None:
+        if self._connection is None:
+            raise FlowNotConnected("The flow is not connected")
+        self._share.others_notice()
+        await self._connection.write(frame, timeout)
+        self.last_communication = now()
 
-    async def _on_frame(self, heartbeat: Heartbeat, body: bytes) -> None:
+    async def _on_frame(self, heartbeat: Heartbeat, body: bytes) -> bool:
+        """Take a frame; tell whether a client waits for it."""
         message = decode_message(body)
         greeting = heartbeat.greeted(message)
-        question = self._questions.get(message.reply_to) if message.reply_to else None
-        if question is not None and not question.settled.is_set():
-            question.answer = message
-            question.settled.set()
-        elif greeting or heartbeat.answered(message):
-            return
+        asked = self._questions.answered_by(message)
+        if not asked and (greeting or heartbeat.answered(message)):
+            return False
         self._share.others_notice()
         self.last_communication = now()
-        if question is None or question.answer is not message:
+        if not asked:
             await self._listener.message_arrived(message)
+        return asked
 
     def _on_fault(self, error: ChannelError) -> bytes | None:
         if not self._faults.allow():
@@ -239,9 +213,7 @@ class Channel:
         if self._connection is not connection:
             return
         self._connection = None
-        for question in self._questions.values():
-            question.reason = reason
-            question.settled.set()
+        self._questions.fail(reason)
         self._listener.channel_down(reason)
 
 

@@ -1,9 +1,7 @@
 """One connection of a flow: whole frames in, whole frames out, over a byte stream.
 
-A frame that has begun to be written is never cut: cancelling a write in its middle would lose the
-framing. One task writes; callers queue, and a caller that gives up takes its frame out again
-unless it is on its way. A connection that is ended from this side, or can only be read from, is
-read until nothing more is there: what the flow said before is not lost.
+A connection that is ended from this side, or can only be read from, is read until nothing more is
+there: what the flow said before is not lost.
 """
 
 from __future__ import annotations
@@ -12,18 +10,14 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 from anyio.abc import ByteStream
-from attrs import define, field
 
-from flow_manager_core.errors import ChannelError, ChannelTimeout, FlowNotConnected
+from flow_manager_core.errors import ChannelError
 from flow_manager_core.fairness import Share
 from flow_manager_core.framing import BadFrame, FrameDecoder, FramingLost
+from flow_manager_core.outbox import Outbox
 
-#: Frames that may wait for a flow that does not read; the next caller waits with a deadline.
-OUTBOX = 64
 #: Bytes asked from the kernel at once.
 CHUNK = 65536
-#: Seconds for the last frames when this side closes.
-FLUSH = 0.5
 #: Looks in a row, and seconds between them, that must find nothing to be read before an ending
 #: connection counts as read out. Over a Unix socket what was sent before is there at once; over TCP
 #: a small last piece waits for an acknowledgement, which Linux delays by 200 ms at the most.
@@ -32,16 +26,8 @@ LOOK = 0.12
 #: Bytes that are still read of an ending connection; the kernel keeps less of one that is over.
 LAST_WORDS = 4 * 1024 * 1024
 
-FrameHandler = Callable[[bytes], Awaitable[None]]
+FrameHandler = Callable[[bytes], Awaitable[bool]]
 FaultHandler = Callable[[ChannelError], bytes | None]
-
-
-@define(eq=False)
-class _Outgoing:
-    data: bytes
-    abandoned: bool = False
-    done: anyio.Event = field(factory=anyio.Event)
-    written: bool = False
 
 
 class Connection:
@@ -50,8 +36,8 @@ class Connection:
     Args:
         stream: owned by the caller, who closes it when `run` has returned.
         limit: bytes of a frame's body.
-        on_frame: awaited for each frame, so that a slow reader holds the flow back; raises
-            `BadFrame` for one that is no message.
+        on_frame: awaited for each frame, so that a slow reader holds the flow back; tells whether
+            a client waits for it; raises `BadFrame` for one that is no message.
         on_fault: told of every frame that cannot be taken; what it returns is sent back.
         share: says when it is time to let others go on.
     """
@@ -70,12 +56,10 @@ class Connection:
         self._on_frame = on_frame
         self._on_fault = on_fault
         self._share = share
-        self._send, self._receive = anyio.create_memory_object_stream[_Outgoing](OUTBOX)
         self._scope = anyio.CancelScope()
-        self._writing = anyio.CancelScope()
         self._ending = anyio.Event()
+        self._outbox = Outbox(stream, self._ending)
         self._reason = ""
-        self._written_out = anyio.Event()
         #: Whether the flow is being listened to now, and not held back.
         self.reading: bool = False
         #: Bytes that came so far.
@@ -92,20 +76,19 @@ class Connection:
         try:
             with self._scope:
                 async with anyio.create_task_group() as group:
-                    group.start_soon(self._write_frames)
+                    group.start_soon(self._outbox.run)
                     group.start_soon(self._read_out)
                     await may_read.wait()
                     await self._read_frames()
                     group.cancel_scope.cancel()
         finally:
-            self._fail_waiting()
+            self._outbox.fail_waiting()
         return self._reason
 
     def end(self, reason: str) -> None:
         """End the connection from this side: write no more, and read out what was said before."""
         self._note(reason)
-        self._writing.cancel()
-        self._fail_waiting()
+        self._outbox.close()
         self._ending.set()
 
     async def write(self, frame: bytes, timeout: float) -> None:
@@ -116,28 +99,11 @@ class Connection:
                 unless a part of it already was: then the rest follows when the flow reads on.
             FlowNotConnected: the connection ended first.
         """
-        outgoing = _Outgoing(frame)
-        try:
-            with anyio.fail_after(timeout):
-                await self._send.send(outgoing)
-                await outgoing.done.wait()
-        except TimeoutError:
-            raise ChannelTimeout(f"The flow did not read for {timeout:g} s") from None
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            raise FlowNotConnected("The flow's connection ended") from None
-        finally:
-            # Its place in the queue may be kept for as long as the flow does not read.
-            outgoing.abandoned, outgoing.data = True, b""
-        if not outgoing.written:
-            raise FlowNotConnected("The flow's connection ended before the message was sent")
+        await self._outbox.write(frame, timeout)
 
     def write_soon(self, frame: bytes) -> bool:
         """Queue a frame nobody waits for; drop it, and say so, when the flow does not read."""
-        try:
-            self._send.send_nowait(_Outgoing(frame))
-        except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            return False
-        return True
+        return self._outbox.write_soon(frame)
 
     async def _read_frames(self) -> None:
         try:
@@ -154,7 +120,8 @@ class Connection:
         except FramingLost as error:
             self._fault(error)
             self._note(f"framing lost: {error}")
-            await self._flush()
+            # Such as the word on it.
+            await self._outbox.flush()
 
     async def _hear(self) -> bytes:
         self.reading = True
@@ -172,44 +139,24 @@ class Connection:
         for found in self._decoder.feed(chunk):
             if isinstance(found, FramingLost):
                 raise found
+            if isinstance(found, bytes) and await self._take_frame(found):
+                self._share.grant()
+                continue
             if isinstance(found, ChannelError):
                 self._fault(found)
-            else:
-                await self._take_frame(found)
             await self._share.spend()
 
-    async def _take_frame(self, body: bytes) -> None:
+    async def _take_frame(self, body: bytes) -> bool:
         try:
-            await self._on_frame(body)
+            return await self._on_frame(body)
         except BadFrame as error:
             self._fault(error)
+            return False
 
     def _fault(self, error: ChannelError) -> None:
         answer = self._on_fault(error)
         if answer is not None:
             self.write_soon(answer)
-
-    async def _flush(self) -> None:
-        """Give what is queued, such as the word on a lost framing, a moment to be written."""
-        self._send.close()
-        with anyio.move_on_after(FLUSH):
-            await self._written_out.wait()
-
-    async def _write_frames(self) -> None:
-        try:
-            with self._writing:
-                async for outgoing in self._receive:
-                    try:
-                        if not outgoing.abandoned:
-                            await self._stream.send(outgoing.data)
-                            outgoing.written = True
-                    finally:
-                        outgoing.done.set()
-                self._written_out.set()
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
-            # Nobody reads there any more; whether somebody still talks is for the reader to see.
-            self._fail_waiting()
-            self._ending.set()
 
     async def _read_out(self) -> None:
         """Let an ending connection go once nothing more is to be read from it."""
@@ -224,12 +171,3 @@ class Connection:
 
     def _note(self, reason: str) -> None:
         self._reason = self._reason or reason
-
-    def _fail_waiting(self) -> None:
-        self._send.close()
-        while True:
-            try:
-                self._receive.receive_nowait().done.set()
-            except (anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
-                break
-        self._receive.close()

@@ -11,7 +11,7 @@ Every method that talks to something outside carries a deadline of its own, rais
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -270,6 +270,18 @@ class Session(Protocol):
         """The client is gone: what it followed ends. Requests under way are carried out."""
 
 
+class Events(AsyncIterable[Event], Protocol):
+    """A subscription to what happens; iterate over it."""
+
+    #: Says which kinds of events are wanted; ``None``, as at first: all. Asked for every event, so
+    #: it is quick, raises nothing, and may answer otherwise as a frontend's clients come and go.
+    #: What nobody wants is not even made: the lines of the feed cost as much as a message does.
+    wants: Callable[[type[Event]], bool] | None
+
+    def __anext__(self) -> Awaitable[Event]:
+        """The next event, once there is one."""
+
+
 class Gateway(Protocol):
     """What a frontend may ask of the manager."""
 
@@ -289,8 +301,8 @@ class Gateway(Protocol):
                 refused.
         """
 
-    def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
-        """Follow all events from now on; see `bus` for what happens to a slow reader."""
+    def subscribe(self) -> AbstractAsyncContextManager[Events]:
+        """Follow events from now on; see `bus` for what happens to a slow reader."""
 
     def news(self) -> Sequence[Event]:
         """What a client that has just come is to be told first; as a rule nothing.

@@ -11,6 +11,9 @@ All channels are read on one event loop. The rule has three parts:
    channel is not busy), the loop rests after a slice for as long as that has taken, with all that
    listeners made of it: busy channels get half of the loop. With nobody else there, there is no
    rest: one flow alone gets all that the loop can do.
+
+What a client waits for does not count: answers are no more than were asked for, and who rests
+between them keeps whoever asked waiting.
 """
 
 from __future__ import annotations
@@ -93,6 +96,10 @@ class Share:
             self.busy = True
             await self._fairness.give_way()
             self._spent, self._since = 0.0, monotonic()
+
+    def grant(self) -> None:
+        """A frame was dealt with that a client waits for: that is not talking without pause."""
+        self._since = monotonic()
 
     def others_notice(self) -> None:
         """Have busy channels give way to what is said over this one."""

@@ -1,24 +1,19 @@
 """The channel's frames: a 4-byte big-endian length, then that many bytes of UTF-8 JSON.
 
 The JSON is an object with `command` (string) and `data`. Only JSON that every language reads alike
-is taken: no NaN or Infinity, no number too large for a double, no lone surrogates, no duplicate
-keys, no nesting deeper than `DEPTH_LIMIT`, which is the default of several languages' parsers.
+is taken: see `frame_json`.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import re
-from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn
+from collections.abc import Iterator
 
 from flow_manager_core.errors import ChannelError
+from flow_manager_core.frame_json import read_json, write_json
 from flow_manager_core.models import Message
 
 HEADER = 4
 ID_LIMIT = 128
-DEPTH_LIMIT = 100
 
 
 class FramingLost(ChannelError):
@@ -97,9 +92,7 @@ def encode_frame(message: Message, limit: int) -> bytes:
         BadFrame: it is over the limit, or holds what JSON cannot say.
     """
     try:
-        value = message.to_json()
-        body = _ENCODER.encode(value).encode()
-        _limit_depth(body, value)
+        body = write_json(message.to_json())
     except (ValueError, TypeError, RecursionError) as error:
         raise BadFrame(f"The message cannot be written as JSON: {error}") from None
     if len(body) > limit:
@@ -114,10 +107,7 @@ def decode_message(body: bytes) -> Message:
         BadFrame: it is no such object; the message says why.
     """
     try:
-        found = _DECODER.decode(body.decode())
-        _limit_depth(body, found)
-        if _ESCAPED_SURROGATE.search(body):
-            _reject_surrogates(found)
+        found = read_json(body)
     except UnicodeDecodeError:
         raise BadFrame("The frame is not UTF-8") from None
     except RecursionError:
@@ -145,66 +135,3 @@ def _as_message(found: object) -> Message:
         reply_to=found.pop("reply_to", None),
         extra=found,
     )
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("a number is too large")
-    return value
-
-
-def _whole(text: str) -> int:
-    if len(text) > _DOUBLE_DIGITS:
-        _finite(text)
-    return int(text)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("an object has the same key twice")
-    return found
-
-
-def _limit_depth(body: bytes, found: object) -> None:
-    # Counting brackets is cheap and never finds too few; only who has many is looked at closely.
-    if body.count(b"[") + body.count(b"{") <= DEPTH_LIMIT:
-        return
-    level = [found]
-    for _ in range(DEPTH_LIMIT):
-        inner = (i for outer in level for i in _items(outer) if isinstance(i, _CONTAINERS))
-        level = list(inner)
-        if not level:
-            return
-    raise RecursionError(f"more than {DEPTH_LIMIT} levels")
-
-
-def _items(container: Any) -> Iterable[Any]:
-    return container.values() if isinstance(container, dict) else container
-
-
-def _reject_surrogates(found: object) -> None:
-    try:
-        _ENCODER.encode(found).encode()
-    except UnicodeEncodeError:
-        raise ValueError("a text has a lone surrogate") from None
-
-
-_CONTAINERS = (dict, list, tuple)
-#: A whole number of more digits may be over a double's largest, 1.8e308.
-_DOUBLE_DIGITS = 308
-_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_ENCODER = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
-)
-_DECODER = json.JSONDecoder(
-    parse_constant=_no_constant,
-    parse_float=_finite,
-    parse_int=_whole,
-    object_pairs_hook=_unique,
-)

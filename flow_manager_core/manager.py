@@ -21,7 +21,7 @@ import anyio
 from flow_manager_core.bus import EventBus
 from flow_manager_core.caller import Caller
 from flow_manager_core.choice import Choice, Chosen
-from flow_manager_core.contracts import Outlet
+from flow_manager_core.contracts import Events, Outlet
 from flow_manager_core.errors import FlowManagerError
 from flow_manager_core.events import Event, now
 from flow_manager_core.execution import Executor
@@ -182,8 +182,8 @@ class FlowManager:
         )
 
     @asynccontextmanager
-    async def subscribe(self) -> AsyncIterator[AsyncIterator[Event]]:
-        """Follow all events from now on; a reader that is too slow gets `EventsLost`."""
+    async def subscribe(self) -> AsyncIterator[Events]:
+        """Follow events from now on; a reader that is too slow gets `EventsLost`."""
         with self._bus.subscribe() as subscription:
             yield subscription
 

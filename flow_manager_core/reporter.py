@@ -10,6 +10,7 @@ from flow_manager_core.activities import activity, activity_of
 from flow_manager_core.bus import EventBus
 from flow_manager_core.errors import ChannelError, FlowManagerError
 from flow_manager_core.events import (
+    ActivityLogged,
     ErrorReported,
     Event,
     MessageReceived,
@@ -41,21 +42,20 @@ class Reporter:
         self.news: News = News()
 
     def tell(self, *events: Event) -> None:
-        """Publish events, each followed by its line of the feed."""
+        """Publish events, each followed by its line of the feed where somebody wants those."""
         for event in events:
             self._metrics.event(event)
             self.news.keep(event)
-        if not self._bus.wanted:
-            return
+        with_lines = self._bus.wanted(ActivityLogged)
         for event in events:
-            line = activity_of(event)
+            line = activity_of(event) if with_lines else None
             self._bus.publish(event, *([line] if line else []))
 
     def note(
         self, record: ContainerRecord, activity_type: str, message: str, **details: Any
     ) -> None:
         """Publish a line of the feed that has no event of its own."""
-        if self._bus.wanted:
+        if self._bus.wanted(ActivityLogged):
             self._bus.publish(activity(record.id, activity_type, message, details))
 
     def error(self, record: ContainerRecord, error: FlowManagerError) -> None:

@@ -66,6 +66,21 @@ class SocketStream(ByteStream):
             except OSError as error:
                 raise self._broken(error) from error
 
+    def send_now(self, item: bytes) -> int:
+        """Hand the kernel what it takes without waiting, and return how many bytes that is.
+
+        Raises:
+            anyio.BrokenResourceError: the connection is broken.
+            anyio.ClosedResourceError: this side has closed it.
+        """
+        self._check_open()
+        try:
+            return self._socket.send(item)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            raise self._broken(error) from error
+
     async def send_eof(self) -> None:
         """End this side's part; the other side may go on."""
         self._check_open()

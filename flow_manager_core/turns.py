@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable
 from types import TracebackType
 
@@ -13,10 +14,9 @@ from flow_manager_core.caller import Caller
 class Turn:
     """A place in the queue of one key; leave it early with `release`."""
 
-    def __init__(self, turns: Turns, key: Hashable, lock: anyio.Lock) -> None:
+    def __init__(self, turns: Turns, key: Hashable) -> None:
         self._turns = turns
         self._key = key
-        self._lock = lock
         self._held = False
 
     @property
@@ -25,11 +25,7 @@ class Turn:
         return self._turns.caller
 
     async def __aenter__(self) -> Turn:
-        try:
-            await self._lock.acquire()
-        except BaseException:
-            self._turns.left(self._key, self._lock)
-            raise
+        await self._turns.take(self._key)
         self._held = True
         return self
 
@@ -45,27 +41,45 @@ class Turn:
         """Let the next one go; the second call does nothing."""
         if self._held:
             self._held = False
-            self._lock.release()
-            self._turns.left(self._key, self._lock)
+            self._turns.pass_on(self._key)
 
 
 class Turns:
-    """First-come locks, one a key, kept only while somebody holds or awaits one."""
+    """First-come queues, one a key, kept only while somebody has or awaits a turn.
+
+    No locks: making one for each request costs more than everything that is done here.
+    """
 
     def __init__(self, caller: Caller | None = None) -> None:
         self.caller: Caller = caller or Caller()
-        self._locks: dict[Hashable, tuple[anyio.Lock, int]] = {}
+        #: Who waits for the turn of each key that somebody has.
+        self._waiting: dict[Hashable, deque[anyio.Event]] = {}
 
     def turn(self, key: Hashable) -> Turn:
         """Queue up for a key: the place is taken when the context is entered."""
-        lock, users = self._locks.get(key) or (anyio.Lock(fast_acquire=True), 0)
-        self._locks[key] = (lock, users + 1)
-        return Turn(self, key, lock)
+        return Turn(self, key)
 
-    def left(self, key: Hashable, lock: anyio.Lock) -> None:
-        """One user fewer; called by turns."""
-        users = self._locks[key][1] - 1
-        if users:
-            self._locks[key] = (lock, users)
+    async def take(self, key: Hashable) -> None:
+        """Wait for the turn of a key, at once where nobody has it; called by turns."""
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            self._waiting[key] = deque()
+            return
+        called = anyio.Event()
+        waiting.append(called)
+        try:
+            await called.wait()
+        except BaseException:
+            if called.is_set():
+                self.pass_on(key)
+            else:
+                waiting.remove(called)
+            raise
+
+    def pass_on(self, key: Hashable) -> None:
+        """Call who waits next; called by turns."""
+        waiting = self._waiting[key]
+        if waiting:
+            waiting.popleft().set()
         else:
-            del self._locks[key]
+            del self._waiting[key]

@@ -62,10 +62,10 @@ async def test_flows_are_held_back_until_a_crowded_subscriber_has_read() -> None
 
 async def test_nothing_is_wanted_where_nobody_listens() -> None:
     bus = EventBus()
-    assert not bus.wanted
+    assert not bus.wanted(SocketConnected)
     with bus.subscribe():
-        assert bus.wanted
-    assert not bus.wanted
+        assert bus.wanted(SocketConnected)
+    assert not bus.wanted(SocketConnected)
 
 
 async def test_all_flows_that_were_held_back_go_on_together() -> None:

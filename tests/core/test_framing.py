@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flow_manager_core.errors import ChannelError
+from flow_manager_core.frame_json import DEPTH_LIMIT
 from flow_manager_core.framing import (
-    DEPTH_LIMIT,
     HEADER,
     BadFrame,
     FrameDecoder,

@@ -54,4 +54,4 @@ async def test_nothing_is_kept_of_turns_that_are_over_or_were_cancelled() -> Non
         group.start_soon(wait_in_vain)
         await anyio.wait_all_tasks_blocked()
         group.cancel_scope.cancel()
-    assert not turns._locks
+    assert not turns._waiting

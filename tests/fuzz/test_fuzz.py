@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flow_manager_core import framing
+from flow_manager_core import frame_json, framing
 from tests.fuzz import run
 from tests.fuzz.targets import TARGETS
 
@@ -20,8 +20,8 @@ def test_no_input_gets_anything_but_what_is_promised(
 def test_a_crash_is_told_with_its_input_and_found_again(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(framing, "DEPTH_LIMIT", 10**9)
-    monkeypatch.setattr(framing, "_no_constant", float)
+    monkeypatch.setattr(frame_json, "DEPTH_LIMIT", 10**9)
+    monkeypatch.setattr(frame_json, "_no_constant", float)
     monkeypatch.setattr(framing, "_as_message", lambda found: found["command"])
     assert run.main(["bodies", "--seconds", "5", "--seed", "5"]) == 1
     told = capsys.readouterr().out

@@ -1,0 +1,129 @@
+"""Questions that wait for one flow's answers, each with its deadline.
+
+One task watches over all deadlines of a channel: a timer and a cancel scope for each question cost
+more than all else that is done for it, and nearly every answer comes in time.
+"""
+
+from __future__ import annotations
+
+import secrets
+from itertools import count
+from math import inf
+from time import monotonic
+
+import anyio
+
+from flow_manager_core.errors import (
+    ChannelError,
+    ChannelTimeout,
+    FlowManagerError,
+    FlowNotConnected,
+)
+from flow_manager_core.models import Message
+
+#: Questions of clients that may wait for one flow's answers at the same time.
+QUESTIONS = 1000
+
+
+class Question:
+    """One that waits.
+
+    Args:
+        key: its id.
+        timeout: seconds from now.
+    """
+
+    def __init__(self, key: str, timeout: float) -> None:
+        self.key = key
+        self.timeout = timeout
+        self.deadline: float = monotonic() + timeout
+        self._settled = anyio.Event()
+        self._outcome: Message | FlowManagerError | None = None
+
+    def settle(self, outcome: Message | FlowManagerError) -> bool:
+        """End the wait; tell whether it had not ended before."""
+        if self._outcome is not None:
+            return False
+        self._outcome = outcome
+        self._settled.set()
+        return True
+
+    async def answer(self) -> Message:
+        """Wait for the answer.
+
+        Raises:
+            ChannelTimeout: it did not come in time.
+            FlowNotConnected: the connection ended before.
+        """
+        await self._settled.wait()
+        if isinstance(self._outcome, Message):
+            return self._outcome
+        assert self._outcome is not None
+        raise self._outcome
+
+
+class Questions:
+    """Those that wait for one flow."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, Question] = {}
+        # Random, so that a late answer to an earlier life's question finds none of this life's.
+        self._ids = (f"fm-{secrets.token_hex(4)}-{number}" for number in count(1))
+        self._next_look = inf
+        self._sooner = anyio.Event()
+
+    def register(self, key: str | None, timeout: float) -> Question:
+        """Begin to wait.
+
+        Args:
+            key: its id; ``None``: it is given one.
+            timeout: seconds.
+
+        Raises:
+            ChannelError: too many wait already, or one with this id does.
+        """
+        key = key or next(self._ids)
+        if key in self._waiting:
+            raise ChannelError(f"A question with the id {key} already waits for its answer")
+        if len(self._waiting) >= QUESTIONS:
+            raise ChannelError(f"{QUESTIONS} questions already wait for this flow", retryable=True)
+        question = self._waiting[key] = Question(key, timeout)
+        if question.deadline < self._next_look:
+            self._next_look = question.deadline
+            self._sooner.set()
+        return question
+
+    def forget(self, question: Question) -> None:
+        """It waits no more; an answer that comes now is a message like others."""
+        del self._waiting[question.key]
+
+    def answered_by(self, message: Message) -> bool:
+        """Whether a message is the answer that one of them waits for; if so, it has it now."""
+        question = self._waiting.get(message.reply_to) if message.reply_to else None
+        return question is not None and question.settle(message)
+
+    def fail(self, reason: str) -> None:
+        """The connection ended: there will be no answers."""
+        for question in self._waiting.values():
+            question.settle(
+                FlowNotConnected(f"The flow went away before it answered: {reason}")
+            )
+
+    async def watch(self) -> None:
+        """Fail those that wait for too long, until cancelled. Only the latest watch does."""
+        while True:
+            self._sooner = anyio.Event()
+            with anyio.move_on_after(self._next_look - monotonic()):
+                await self._sooner.wait()
+            self._next_look = self._look()
+
+    def _look(self) -> float:
+        """Fail those that are overdue; return when the next one will be."""
+        now, following = monotonic(), inf
+        for question in self._waiting.values():
+            if question.deadline <= now:
+                told = f"The flow did not answer within {question.timeout:g} s"
+                question.settle(ChannelTimeout(told))
+            else:
+                following = min(following, question.deadline)
+        return following

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -51,6 +52,9 @@ class Metrics:
         self._durations = self._histogram(
             "operation_duration_seconds", "Requests' time", "operation"
         )
+        # Finding the child of a label's value costs more than counting in it.
+        self._operations_by = cache(self._operations.labels)
+        self._durations_by = cache(self._durations.labels)
         self._calls = self._histogram("engine_call_duration_seconds", "Engine calls' time", "call")
         self._call_failures = self._counter("engine_call_failures", "Failed engine calls", "call")
         self._outages = self._counter("engine_outages", "Times that the engine went away")
@@ -98,23 +102,18 @@ class Metrics:
         """Count a failure that no request asked about."""
         self._count(self._faults, _type_of(error))
 
-    @contextmanager
-    def operation(self, name: str) -> Iterator[None]:
+    def operation(self, name: str) -> AbstractContextManager[None]:
         """Time a request that is carried out inside, and count it by its outcome.
 
         Args:
             name: `UNKNOWN` if there is no such operation.
         """
-        began, outcome = time.perf_counter(), CANCELLED
-        try:
-            yield
-            outcome = OK
-        except FlowManagerError as error:
-            outcome = _type_of(error)
-            raise
-        finally:
-            self._operations.labels(name, outcome).inc()
-            self._durations.labels(name).observe(time.perf_counter() - began)
+        return _Timed(self, name)
+
+    def operation_ended(self, name: str, outcome: str, seconds: float) -> None:
+        """Count a request that took so long."""
+        self._operations_by(name, outcome).inc()
+        self._durations_by(name).observe(seconds)
 
     @contextmanager
     def engine_call(self, call: str) -> Iterator[None]:
@@ -152,6 +151,24 @@ class Metrics:
     @staticmethod
     def _count(counter: Counter, label: str) -> None:
         counter.labels(label).inc()
+
+
+class _Timed:
+    """One request, while it is carried out."""
+
+    def __init__(self, metrics: Metrics, name: str) -> None:
+        self._metrics = metrics
+        self._name = name
+        self._began = time.perf_counter()
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        outcome = OK
+        if error is not None:
+            outcome = _type_of(error) if isinstance(error, FlowManagerError) else CANCELLED
+        took = time.perf_counter() - self._began
+        self._metrics.operation_ended(self._name, outcome, took)
 
 
 def _cause(event: ContainerCrashed) -> str:

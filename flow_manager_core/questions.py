@@ -68,7 +68,8 @@ class Questions:
     def __init__(self) -> None:
         self._waiting: dict[str, Question] = {}
         # Random, so that a late answer to an earlier life's question finds none of this life's.
-        self._ids = (f"fm-{secrets.token_hex(4)}-{number}" for number in count(1))
+        self._prefix = f"fm-{secrets.token_hex(4)}-"
+        self._numbers = count(1)
         self._next_look = inf
         self._sooner = anyio.Event()
 
@@ -82,7 +83,7 @@ class Questions:
         Raises:
             ChannelError: too many wait already, or one with this id does.
         """
-        key = key or next(self._ids)
+        key = key or f"{self._prefix}{next(self._numbers)}"
         if key in self._waiting:
             raise ChannelError(f"A question with the id {key} already waits for its answer")
         if len(self._waiting) >= QUESTIONS:

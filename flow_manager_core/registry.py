@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import anyio
 
@@ -146,16 +146,9 @@ class Registry:
         if record.terms.request_id is not None:
             self._by_request[record.terms.request_id] = record
 
-    @contextmanager
-    def held(self, record: ContainerRecord) -> Iterator[None]:
+    def held(self, record: ContainerRecord) -> AbstractContextManager[None]:
         """Keep a name for as long as a request is about it, however far that gets."""
-        record.requests += 1
-        try:
-            yield
-        finally:
-            record.requests -= 1
-            if record.requests == 0 and record.container is None and not record.gone:
-                self.drop(record)
+        return _Held(self, record)
 
     def admit(self, record: ContainerRecord, container: Container) -> None:
         """The engine made it: from now on it is found by its id as well."""
@@ -208,6 +201,21 @@ class Registry:
         if not found:
             raise not_found(ref)
         return found[0]
+
+
+class _Held:
+    def __init__(self, registry: Registry, record: ContainerRecord) -> None:
+        self._registry = registry
+        self._record = record
+
+    def __enter__(self) -> None:
+        self._record.requests += 1
+
+    def __exit__(self, *_raised: object) -> None:
+        record = self._record
+        record.requests -= 1
+        if record.requests == 0 and record.container is None and not record.gone:
+            self._registry.drop(record)
 
 
 def not_found(ref: str) -> ContainerNotFound:

@@ -7,8 +7,8 @@ works for the request until that was answered, and for nobody from then on.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar, Token
 
 import structlog
 from attrs import define
@@ -16,30 +16,32 @@ from attrs import define
 
 @define(eq=False)
 class _Work:
-    """What is done on behalf of one request; shared by all tasks that do it."""
+    """What is done on behalf of one request, from its entering on; shared by all who do it."""
 
     request_id: str | None
     asker: str | None
     over: bool = False
+    _token: Token[_Work | None] | None = None
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self)
+
+    def __exit__(self, *_raised: object) -> None:
+        self.over = True
+        assert self._token is not None
+        _current.reset(self._token)
 
 
 _current: ContextVar[_Work | None] = ContextVar("flow_manager_work", default=None)
 
 
-@contextmanager
-def tracing(request_id: str | None, by: str | None = None) -> Iterator[None]:
+def tracing(request_id: str | None, by: str | None = None) -> AbstractContextManager[None]:
     """Do what follows on behalf of a request.
 
     Args:
         by: who asked, as `current_asker` tells it; ``None`` for the host application itself.
     """
-    work = _Work(request_id or current_request(), by)
-    token = _current.set(work)
-    try:
-        yield
-    finally:
-        work.over = True
-        _current.reset(token)
+    return _Work(request_id or current_request(), by)
 
 
 @contextmanager

@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from flow_manager_core.errors import FlowNotConnected
-from flow_manager_core.log import get_log
 from flow_manager_core.models import Message
 from flow_manager_core.registry import ContainerRecord
 from flow_manager_core.reporter import log_message
 from flow_manager_core.requests import SendMessage
 from flow_manager_core.services import Services
 from flow_manager_core.turns import Turn
-
-_log = get_log("channel")
 
 
 async def send_message(
@@ -30,8 +27,7 @@ async def send_message(
 
     def sent(message: Message) -> None:
         turn.release()
-        body = message.to_json()
-        log_message(_log, "sent", record, body)
+        log_message("sent", record, message)
         services.metrics.message("sent")
         services.reporter.note(
             record, "message_sent", f"Message sent: {message.command}", command=message.command

@@ -132,6 +132,10 @@ class Channel:
             self._connection.end(reason)
             self._lost(self._connection, reason)
 
+    def give_up(self, failure: Callable[[], FlowManagerError]) -> None:
+        """The manager closes: nobody waits for answers any more, and whoever does gets a failure."""
+        self._questions.close(failure)
+
     async def send(self, message: Message, timeout: float) -> None:
         """Write a message to the flow.
 
@@ -213,7 +217,8 @@ class Channel:
         if self._connection is not connection:
             return
         self._connection = None
-        self._questions.fail(reason)
+        told = f"The flow went away before it answered: {reason}"
+        self._questions.fail(lambda: FlowNotConnected(told))
         self._listener.channel_down(reason)
 
 

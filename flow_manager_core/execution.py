@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 import anyio
@@ -34,7 +35,8 @@ class Executor:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._log = get_log("operations")
-        self._active: set[anyio.CancelScope] = set()
+        self._under_way = 0
+        self._scopes: set[anyio.CancelScope] = set()
         self._idle = anyio.Event()
         self._closing = False
 
@@ -75,31 +77,45 @@ class Executor:
         )
         with anyio.move_on_after(timeout, shield=True):
             await self._all_done()
-        for scope in self._active:
+        for scope in self._scopes:
             scope.cancel()
+        for record in self._services.registry:
+            if record.channel is not None:
+                record.channel.give_up(_shut_down)
         with anyio.move_on_after(UNWIND, shield=True):
             await self._all_done()
 
     async def _all_done(self) -> None:
-        while self._active:
+        while self._under_way:
             self._idle = anyio.Event()
             await self._idle.wait()
 
     async def _until_done(
         self, operation: Operation, request: Request, payload: object, turns: Turns
     ) -> Any:
-        """Run an operation; one that changes something is not left half done by its caller."""
         if self._closing:
             raise ShuttingDown("The manager is shutting down")
+        self._under_way += 1
+        try:
+            if operation.waits_for_flow:
+                return await self._in_turn(operation, request, payload, turns)
+            return await self._in_scope(operation, request, payload, turns)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def _in_scope(
+        self, operation: Operation, request: Request, payload: object, turns: Turns
+    ) -> Any:
+        """Run an operation; one that changes something is not left half done by its caller."""
         with anyio.CancelScope(shield=operation.verb is not None) as scope:
-            self._active.add(scope)
+            self._scopes.add(scope)
             try:
                 return await self._in_turn(operation, request, payload, turns)
             finally:
-                self._active.discard(scope)
-                if not self._active:
-                    self._idle.set()
-        raise ShuttingDown("The manager shut down before the request was done")
+                self._scopes.discard(scope)
+        raise _shut_down()
 
     async def _in_turn(
         self, operation: Operation, request: Request, payload: object, turns: Turns
@@ -117,14 +133,14 @@ class Executor:
             async with turns.turn(record) as turn:
                 return await self._with(operation, record, request, turn)
 
-    async def _with(
+    def _with(
         self, operation: Operation, record: ContainerRecord, request: Request, turn: Turn
-    ) -> Any:
+    ) -> Awaitable[Any]:
         if not operation.needs_engine:
-            return await operation.run(self._services, record, request, turn)
+            return operation.run(self._services, record, request, turn)
         if operation.verb is None:
-            return await self._ask(operation, record, request, turn)
-        return await self._alone(operation, record, request, turn)
+            return self._ask(operation, record, request, turn)
+        return self._alone(operation, record, request, turn)
 
     async def _ask(
         self, operation: Operation, record: ContainerRecord | None, request: Request, turn: Turn
@@ -170,6 +186,10 @@ class Executor:
                 **{told: body[told]},
                 **_asker(),
             )
+
+
+def _shut_down() -> ShuttingDown:
+    return ShuttingDown("The manager shut down before the request was done")
 
 
 def _asker() -> dict[str, str]:

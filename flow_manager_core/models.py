@@ -367,7 +367,8 @@ class Message:
             body["id"] = self.id
         if self.reply_to is not None:
             body["reply_to"] = self.reply_to
-        body.update(self.extra)
+        if self.extra:
+            body.update(self.extra)
         return body
 
 

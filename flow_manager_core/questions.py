@@ -7,22 +7,22 @@ more than all else that is done for it, and nearly every answer comes in time.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from itertools import count
 from math import inf
 from time import monotonic
 
 import anyio
 
-from flow_manager_core.errors import (
-    ChannelError,
-    ChannelTimeout,
-    FlowManagerError,
-    FlowNotConnected,
-)
+from flow_manager_core.errors import ChannelError, ChannelTimeout, FlowManagerError
 from flow_manager_core.models import Message
 
 #: Questions of clients that may wait for one flow's answers at the same time.
 QUESTIONS = 1000
+
+
+#: Makes what is raised; each waits for an error of its own, which callers add to.
+Failure = Callable[[], FlowManagerError]
 
 
 class Question:
@@ -53,7 +53,7 @@ class Question:
 
         Raises:
             ChannelTimeout: it did not come in time.
-            FlowNotConnected: the connection ended before.
+            FlowManagerError: there will be none, for another reason.
         """
         await self._settled.wait()
         if isinstance(self._outcome, Message):
@@ -70,6 +70,7 @@ class Questions:
         # Random, so that a late answer to an earlier life's question finds none of this life's.
         self._prefix = f"fm-{secrets.token_hex(4)}-"
         self._numbers = count(1)
+        self._closed: Failure | None = None
         self._next_look = inf
         self._sooner = anyio.Event()
 
@@ -82,7 +83,10 @@ class Questions:
 
         Raises:
             ChannelError: too many wait already, or one with this id does.
+            FlowManagerError: what `close` was given.
         """
+        if self._closed is not None:
+            raise self._closed()
         key = key or f"{self._prefix}{next(self._numbers)}"
         if key in self._waiting:
             raise ChannelError(f"A question with the id {key} already waits for its answer")
@@ -103,12 +107,15 @@ class Questions:
         question = self._waiting.get(message.reply_to) if message.reply_to else None
         return question is not None and question.settle(message)
 
-    def fail(self, reason: str) -> None:
-        """The connection ended: there will be no answers."""
+    def fail(self, failure: Failure) -> None:
+        """There will be no answers to those that wait now."""
         for question in self._waiting.values():
-            question.settle(
-                FlowNotConnected(f"The flow went away before it answered: {reason}")
-            )
+            question.settle(failure())
+
+    def close(self, failure: Failure) -> None:
+        """Take no more, and fail those that wait."""
+        self._closed = failure
+        self.fail(failure)
 
     async def watch(self) -> None:
         """Fail those that wait for too long, until cancelled. Only the latest watch does."""

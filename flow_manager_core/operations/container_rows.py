@@ -69,6 +69,7 @@ CONTAINER_ROWS = (
         event="message_sent",
         run=messages.send_message,
         needs_engine=False,
+        waits_for_flow=True,
     ),
     Operation(
         request=GetContainerStatus,

@@ -37,6 +37,8 @@ class Operation:
         run: carries it out. A changing one holds the container's lock.
         verb: the word for it in the log; ``None`` for operations that change nothing.
         needs_engine: whether it fails at once while the engine is away.
+        waits_for_flow: whether it waits for its flow and nothing else: when the manager closes, the
+            channel gives up for it. Others have a cancel scope for that, 5 µs each.
     """
 
     request: type[Request]
@@ -46,6 +48,7 @@ class Operation:
     subject: Subject | None = by_reference
     verb: str | None = None
     needs_engine: bool = True
+    waits_for_flow: bool = False
 
     @property
     def name(self) -> str:

@@ -123,15 +123,14 @@ class Executor:
         """Everything up to entering the turn happens at once, so that requests keep their order."""
         services = self._services
         if operation.subject is None:
-            async with turns.turn(operation.name) as turn:
+            with await turns.turn(operation.name) as turn:
                 if not operation.needs_engine:
                     return await operation.run(services, None, request, turn)
                 return await self._ask(operation, None, request, turn)
         services.gate.require_acquaintance()
         record = operation.subject(services, request, payload)
-        with services.registry.held(record):
-            async with turns.turn(record) as turn:
-                return await self._with(operation, record, request, turn)
+        with services.registry.held(record), await turns.turn(record) as turn:
+            return await self._with(operation, record, request, turn)
 
     def _with(
         self, operation: Operation, record: ContainerRecord, request: Request, turn: Turn

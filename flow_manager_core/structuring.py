@@ -62,7 +62,7 @@ def expect(kind: type[T], value: object, told: str) -> T:
 
 def text(value: object, *, least: int = 0, most: int = 65536) -> str:
     """Return a string without NUL characters, of a length in characters within bounds."""
-    found = expect(str, value, "a string")
+    found = value if type(value) is str else expect(str, value, "a string")
     if "\0" in found:
         raise Faulty("must not contain a NUL character")
     if not least <= len(found) <= most:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
-from types import TracebackType
 
 import anyio
 
@@ -12,29 +11,22 @@ from flow_manager_core.caller import Caller
 
 
 class Turn:
-    """A place in the queue of one key; leave it early with `release`."""
+    """A turn of one key, until the context ends; leave it early with `release`."""
 
     def __init__(self, turns: Turns, key: Hashable) -> None:
         self._turns = turns
         self._key = key
-        self._held = False
+        self._held = True
 
     @property
     def caller(self) -> Caller:
         """Whose turn it is."""
         return self._turns.caller
 
-    async def __aenter__(self) -> Turn:
-        await self._turns.take(self._key)
-        self._held = True
+    def __enter__(self) -> Turn:
         return self
 
-    async def __aexit__(
-        self,
-        _type: type[BaseException] | None,
-        _value: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self.release()
 
     def release(self) -> None:
@@ -55,16 +47,16 @@ class Turns:
         #: Who waits for the turn of each key that somebody has.
         self._waiting: dict[Hashable, deque[anyio.Event]] = {}
 
-    def turn(self, key: Hashable) -> Turn:
-        """Queue up for a key: the place is taken when the context is entered."""
-        return Turn(self, key)
-
-    async def take(self, key: Hashable) -> None:
-        """Wait for the turn of a key, at once where nobody has it; called by turns."""
+    async def turn(self, key: Hashable) -> Turn:
+        """Wait for the turn of a key; the place in its queue is taken at once."""
         waiting = self._waiting.get(key)
         if waiting is None:
             self._waiting[key] = deque()
-            return
+        else:
+            await self._wait(key, waiting)
+        return Turn(self, key)
+
+    async def _wait(self, key: Hashable, waiting: deque[anyio.Event]) -> None:
         called = anyio.Event()
         waiting.append(called)
         try:

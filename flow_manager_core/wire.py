@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from pathlib import PurePath
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 
@@ -57,6 +58,9 @@ _converter.register_structure_hook(Since, _structure_since)
 _converter.register_structure_hook(LogCursor, _structure_cursor)
 
 
+_structure_hook = cache(_converter.get_structure_hook)
+
+
 def parse_request(kind: type[R], payload: object) -> R:
     """Turn a payload into a request.
 
@@ -67,7 +71,7 @@ def parse_request(kind: type[R], payload: object) -> R:
         told = "is missing" if payload is None else f"must be an object, not {describe(payload)}"
         raise InvalidRequest([Fault("payload", told)])
     try:
-        return _converter.structure(payload, kind)
+        return cast("R", _structure_hook(kind)(payload, kind))
     except Exception as error:  # noqa: BLE001  # faults_of raises again what is no fault
         raise InvalidRequest(faults_of(error)) from None
 

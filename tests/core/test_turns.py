@@ -15,7 +15,7 @@ async def test_turns_of_one_key_go_in_order_and_other_keys_do_not_wait() -> None
     first_may_end = anyio.Event()
 
     async def work(key: str, name: str, wait: anyio.Event | None = None) -> None:
-        async with turns.turn(key):
+        with await turns.turn(key):
             if wait:
                 await wait.wait()
             order.append(name)
@@ -37,9 +37,9 @@ async def test_turns_of_one_key_go_in_order_and_other_keys_do_not_wait() -> None
 async def test_a_turn_can_be_left_early() -> None:
     turns = Turns()
     with anyio.fail_after(5):
-        async with turns.turn("a") as turn:
+        with await turns.turn("a") as turn:
             turn.release()
-            async with turns.turn("a"):
+            with await turns.turn("a"):
                 pass
 
 
@@ -47,11 +47,12 @@ async def test_nothing_is_kept_of_turns_that_are_over_or_were_cancelled() -> Non
     turns = Turns()
 
     async def wait_in_vain() -> None:
-        async with turns.turn("a"):
+        with await turns.turn("a"):
             raise AssertionError("the key is taken")
 
-    async with turns.turn("a"), anyio.create_task_group() as group:
-        group.start_soon(wait_in_vain)
-        await anyio.wait_all_tasks_blocked()
-        group.cancel_scope.cancel()
+    with await turns.turn("a"):
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait_in_vain)
+            await anyio.wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
     assert not turns._waiting

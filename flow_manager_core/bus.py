@@ -132,7 +132,10 @@ class EventBus:
 
     def wanted(self, kind: type[Event]) -> bool:
         """Whether anybody wants events of a kind; lets the hot path skip making them."""
-        return any(subscription.takes(kind) for subscription in self._subscriptions)
+        for subscription in self._subscriptions:
+            if subscription.takes(kind):
+                return True
+        return False
 
     def subscribers(self) -> int:
         """How many listen."""

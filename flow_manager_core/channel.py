@@ -7,8 +7,9 @@ not this side has seen it end. Whoever waits for an answer fails at once when th
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
+from time import time
 from typing import Any, Protocol
 
 import anyio
@@ -17,7 +18,6 @@ from anyio.abc import ByteStream
 
 from flow_manager_core.connection import Connection
 from flow_manager_core.errors import ChannelError, FlowManagerError, FlowNotConnected
-from flow_manager_core.events import now
 from flow_manager_core.fairness import Fairness, Share
 from flow_manager_core.framing import BadFrame, decode_message, encode_frame
 from flow_manager_core.heartbeat import Heartbeat
@@ -85,12 +85,18 @@ class Channel:
         self.connections: int = 0
         self._faults = Throttle()
         self._coming = Pace(COMING, AT_ONCE)
-        self.last_communication: datetime | None = None
+        self._communicated_at: float | None = None
 
     @property
     def connected(self) -> bool:
         """Whether the flow has a connection now."""
         return self._connection is not None
+
+    @property
+    def last_communication(self) -> datetime | None:
+        """When something was last written or heard; ``None``: never."""
+        at = self._communicated_at
+        return None if at is None else datetime.fromtimestamp(at, UTC)
 
     def assume_seen(self) -> None:
         """The flow had a channel in an earlier life of the manager: what comes is a reconnect."""
@@ -150,14 +156,14 @@ class Channel:
         await self._write(frame, timeout)
 
     async def ask(
-        self, message: Message, timeout: float, sent: Callable[[Message], None]
+        self, message: Message, timeout: float, sent: Callable[[str], None]
     ) -> Message:
         """Write a question and wait for its answer.
 
         Args:
-            message: given an id if it has none.
+            message: goes out with an id, if it has none.
             timeout: seconds for both together.
-            sent: called with the message as it went out, once it is written.
+            sent: called with the id once it is written.
 
         Raises:
             ChannelTimeout: no answer in time; a late one arrives as an ordinary message.
@@ -166,9 +172,8 @@ class Channel:
         """
         question = self._questions.register(message.id, timeout)
         try:
-            message = Message(message.command, message.data, question.key, message.reply_to)
-            await self._write(encode_frame(message, self._limit), timeout)
-            sent(message)
+            await self._write(encode_frame(message, self._limit, question.key), timeout)
+            sent(question.key)
             return await question.answer()
         finally:
             self._questions.forget(question)
@@ -178,7 +183,7 @@ class Channel:
             raise FlowNotConnected("The flow is not connected")
         self._share.others_notice()
         await self._connection.write(frame, timeout)
-        self.last_communication = now()
+        self._communicated_at = time()
 
     async def _on_frame(self, heartbeat: Heartbeat, body: bytes) -> bool:
         """Take a frame; tell whether a client waits for it."""
@@ -188,7 +193,7 @@ class Channel:
         if not asked and (greeting or heartbeat.answered(message)):
             return False
         self._share.others_notice()
-        self.last_communication = now()
+        self._communicated_at = time()
         if not asked:
             await self._listener.message_arrived(message)
         return asked

@@ -35,7 +35,8 @@ def write_json(value: object) -> bytes:
     body = _written_quickly(value)
     if body is None:
         body = _ENCODER.encode(value).encode()
-    _limit_depth(body, value)
+    if _may_be_deep(body):
+        _limit_depth(value)
     return body
 
 
@@ -51,7 +52,8 @@ def read_json(body: bytes) -> Any:
         found = _DECODER.decode(body.decode())
         if _ESCAPED_SURROGATE.search(body):
             _reject_surrogates(found)
-    _limit_depth(body, found)
+    if _may_be_deep(body):
+        _limit_depth(found)
     return found
 
 
@@ -107,10 +109,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _limit_depth(body: bytes, found: object) -> None:
+def _may_be_deep(body: bytes) -> bool:
     # Counting brackets is cheap and never finds too few; only who has many is looked at closely.
-    if body.count(b"[") + body.count(b"{") <= DEPTH_LIMIT:
-        return
+    return (
+        len(body) > 2 * DEPTH_LIMIT and body.count(b"[") + body.count(b"{") > DEPTH_LIMIT
+    )
+
+
+def _limit_depth(found: object) -> None:
     level = [found]
     for _ in range(DEPTH_LIMIT):
         inner = (i for outer in level for i in _items(outer) if isinstance(i, _CONTAINERS))

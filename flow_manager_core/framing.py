@@ -85,14 +85,21 @@ class FrameDecoder:
         return len(self._buffer)
 
 
-def encode_frame(message: Message, limit: int) -> bytes:
+def encode_frame(message: Message, limit: int, key: str | None = None) -> bytes:
     """Turn a message into a frame.
+
+    Args:
+        limit: bytes of its body.
+        key: its id, if that is not the message's own.
 
     Raises:
         BadFrame: it is over the limit, or holds what JSON cannot say.
     """
     try:
-        body = write_json(message.to_json())
+        value = message.to_json()
+        if key is not None:
+            value["id"] = key
+        body = write_json(value)
     except (ValueError, TypeError, RecursionError) as error:
         raise BadFrame(f"The message cannot be written as JSON: {error}") from None
     if len(body) > limit:

@@ -130,8 +130,15 @@ class ChannelReporter:
         self._reporter.error(self._record, error)
 
 
-def log_message(way: str, record: ContainerRecord, message: Message) -> None:
-    """The guide's line for a message; costs nothing unless DEBUG is on."""
+def log_message(
+    way: str, record: ContainerRecord, message: Message, key: str | None = None
+) -> None:
+    """The guide's line for a message; costs nothing unless DEBUG is on.
+
+    Args:
+        key: the id that it went out with, if it did.
+    """
     if _messages.isEnabledFor(logging.DEBUG):  # structlog's own costs ten times as much to ask
         told = f"Socket communication: {way}"
-        get_log(CHANNEL).debug(told, container_id=record.short_id, message=message.to_json())
+        body = message.to_json() if key is None else {**message.to_json(), "id": key}
+        get_log(CHANNEL).debug(told, container_id=record.short_id, message=body)

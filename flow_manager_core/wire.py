@@ -26,7 +26,7 @@ from flow_manager_core.models import (
     ResourceUsage,
     RestartMode,
 )
-from flow_manager_core.requests import LogCursor, Request, Since
+from flow_manager_core.requests import LogCursor, MessageField, Request, SendMessage, Since
 from flow_manager_core.settings import LogLevel
 from flow_manager_core.structuring import Faulty, as_hook, describe, faults_of, strict_converter
 
@@ -58,6 +58,33 @@ _converter.register_structure_hook(Since, _structure_since)
 _converter.register_structure_hook(LogCursor, _structure_cursor)
 
 
+def _read_send(payload: Any) -> SendMessage | None:
+    """Read a message that looks as most do; ``None`` for what is to be judged strictly.
+
+    Nearly all requests are these, and reading them strictly costs a sixth of the whole way.
+    """
+    message, ref = payload.get("message"), payload.get("container_id")
+    if type(message) is not dict or {*map(type, payload), *map(type, message)} != {str}:
+        return None
+    rest = payload.keys() - _SENT
+    command, reply = message.get("command"), payload.get("reply", False)
+    if rest or message.keys() - _SAID or type(reply) is not bool:
+        return None
+    if not (_is_plain(ref, 128) and _is_plain(command, 1024)):
+        return None
+    said = MessageField(command=command, data=message.get("data"))
+    return SendMessage(container_id=ref, message=said, reply=reply)
+
+
+def _is_plain(value: object, most: int) -> bool:
+    return type(value) is str and value.isascii() and value.isprintable() and 0 < len(value) <= most
+
+
+_SENT, _SAID = {"container_id", "message", "reply"}, {"command", "data"}
+_structure_send = _converter.get_structure_hook(SendMessage)
+_converter.register_structure_hook(
+    SendMessage, lambda payload, kind: _read_send(payload) or _structure_send(payload, kind)
+)
 _structure_hook = cache(_converter.get_structure_hook)
 
 

@@ -25,9 +25,9 @@ async def send_message(
         )
     timeout = request.timeout or services.settings.message_timeout
 
-    def sent(message: Message) -> None:
+    def sent(key: str | None) -> None:
         turn.release()
-        log_message("sent", record, message)
+        log_message("sent", record, message, key)
         services.metrics.message("sent")
         services.reporter.note(
             record, "message_sent", f"Message sent: {message.command}", command=message.command
@@ -36,7 +36,7 @@ async def send_message(
     message = request.message.message()
     if not request.reply:
         await channel.send(message, timeout)
-        sent(message)
+        sent(message.id)
         return _answer(record, message)
     reply = await channel.ask(message, timeout, sent)
     return {**_answer(record, message), "reply": reply.to_json()}

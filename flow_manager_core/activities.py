@@ -12,7 +12,6 @@ from flow_manager_core.events import (
     ErrorReported,
     Event,
     HealthWarned,
-    MessageReceived,
     ResourceAlerted,
     SocketConnected,
     SocketDisconnected,
@@ -48,8 +47,8 @@ def _disconnected(event: SocketDisconnected) -> Told:
     return "socket_disconnected", f"Socket disconnected: {event.reason}", {"reason": event.reason}
 
 
-def _received(event: MessageReceived) -> Told:
-    command = event.message["command"]
+def received(command: str) -> Told:
+    """The words for a message from a flow."""
     return "message_received", f"Message received: {command}", {"command": command}
 
 
@@ -75,7 +74,6 @@ _WORDS: Mapping[type[Event], Callable[[Any], Told]] = {
     ContainerRecovered: _recovered,
     SocketConnected: _connected,
     SocketDisconnected: _disconnected,
-    MessageReceived: _received,
     ErrorReported: _error,
     HealthWarned: _warned,
     ResourceAlerted: _alerted,

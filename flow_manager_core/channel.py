@@ -139,7 +139,7 @@ class Channel:
             self._lost(self._connection, reason)
 
     def give_up(self, failure: Callable[[], FlowManagerError]) -> None:
-        """The manager closes: nobody waits for answers any more, and whoever does gets a failure."""
+        """The manager closes: whoever waits for an answer gets a failure, now and from now on."""
         self._questions.close(failure)
 
     async def send(self, message: Message, timeout: float) -> None:
@@ -155,9 +155,7 @@ class Channel:
         await anyio.lowlevel.checkpoint()
         await self._write(frame, timeout)
 
-    async def ask(
-        self, message: Message, timeout: float, sent: Callable[[str], None]
-    ) -> Message:
+    async def ask(self, message: Message, timeout: float, sent: Callable[[str], None]) -> Message:
         """Write a question and wait for its answer.
 
         Args:

@@ -111,9 +111,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _may_be_deep(body: bytes) -> bool:
     # Counting brackets is cheap and never finds too few; only who has many is looked at closely.
-    return (
-        len(body) > 2 * DEPTH_LIMIT and body.count(b"[") + body.count(b"{") > DEPTH_LIMIT
-    )
+    return len(body) > 2 * DEPTH_LIMIT and body.count(b"[") + body.count(b"{") > DEPTH_LIMIT
 
 
 def _limit_depth(found: object) -> None:

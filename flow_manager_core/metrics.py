@@ -20,7 +20,6 @@ from flow_manager_core.events import (
     ContainerRecovered,
     Event,
     HealthWarned,
-    MessageReceived,
     RecoveryGaveUp,
     RecoveryScheduled,
     ResourceAlerted,
@@ -58,7 +57,6 @@ class Metrics:
         self._alerts = self._counter("resource_alerts", "Thresholds crossed", "resource_type")
         self._clients = self._gauge("clients", "Clients that are in", "frontend")
         self._takers: Mapping[type[Event], Callable[[Any], None]] = {
-            MessageReceived: lambda _: self.message("received"),
             ContainerCrashed: lambda e: self._count(self._crashes, _cause(e)),
             RecoveryScheduled: lambda _: self._count(self._recoveries, "scheduled"),
             ContainerRecovered: lambda _: self._count(self._recoveries, "recovered"),

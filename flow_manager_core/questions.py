@@ -97,9 +97,7 @@ class Questions:
             raise ChannelError(f"A question with the id {key} already waits for its answer")
         if len(self._waiting) >= QUESTIONS:
             raise ChannelError(f"{QUESTIONS} questions already wait for this flow", retryable=True)
-        question = self._waiting[key] = Question(
-            key, timeout, self._event()
-        )
+        question = self._waiting[key] = Question(key, timeout, self._event())
         if question.deadline < self._next_look:
             self._next_look = question.deadline
             self._sooner.set()

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flow_manager_core.activities import activity, activity_of
+from flow_manager_core.activities import activity, activity_of, received
 from flow_manager_core.bus import EventBus
 from flow_manager_core.errors import ChannelError, FlowManagerError
 from flow_manager_core.events import (
@@ -16,7 +16,6 @@ from flow_manager_core.events import (
     MessageReceived,
     SocketConnected,
     SocketDisconnected,
-    now,
 )
 from flow_manager_core.log import ROOT, get_log
 from flow_manager_core.metrics import Metrics
@@ -55,6 +54,14 @@ class Reporter:
             line = activity_of(event) if with_lines else None
             self._bus.publish(event, *([line] if line else []))
 
+    def message(self, record: ContainerRecord, message: Message) -> None:
+        """Count a flow's message, and tell of it if anybody wants to know."""
+        self._metrics.message("received")
+        if self._bus.wanted(MessageReceived):
+            self._bus.publish(MessageReceived(container_id=record.id, message=message.to_json()))
+        if self._bus.wanted(ActivityLogged):
+            self._bus.publish(activity(record.id, *received(message.command)))
+
     def note(
         self, record: ContainerRecord, activity_type: str, message: str, **details: Any
     ) -> None:
@@ -72,10 +79,14 @@ class Reporter:
         """Wait a moment for subscribers to take what was told."""
         await self._bus.keep_up()
 
+    @property
+    def crowded(self) -> bool:
+        """Whether subscribers are far behind."""
+        return self._bus.crowded
+
     async def relief(self) -> None:
-        """Wait while subscribers are far behind."""
-        if self._bus.crowded:
-            await self._bus.relief()
+        """Wait while they are."""
+        await self._bus.relief()
 
 
 class ChannelReporter:
@@ -113,12 +124,10 @@ class ChannelReporter:
 
     async def message_arrived(self, message: Message) -> None:
         """See `ChannelListener`."""
-        body = message.to_json()
         log_message("received", self._record, message)
-        self._reporter.tell(
-            MessageReceived(container_id=self._record.id, message=body, timestamp=now())
-        )
-        await self._reporter.relief()
+        self._reporter.message(self._record, message)
+        if self._reporter.crowded:
+            await self._reporter.relief()
 
     def bad_frame(self, error: ChannelError, suppressed: int) -> None:
         """See `ChannelListener`."""

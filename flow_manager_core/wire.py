@@ -6,7 +6,7 @@ The one place where the shapes of the contract's answers are written down.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import PurePath
@@ -85,7 +85,9 @@ _structure_send = _converter.get_structure_hook(SendMessage)
 _converter.register_structure_hook(
     SendMessage, lambda payload, kind: _read_send(payload) or _structure_send(payload, kind)
 )
-_structure_hook = cache(_converter.get_structure_hook)
+_structure_hook: Callable[[Any], Callable[[object, Any], Any]] = cache(
+    _converter.get_structure_hook
+)
 
 
 def parse_request(kind: type[R], payload: object) -> R:
@@ -111,7 +113,7 @@ def request_id_of(payload: object) -> str | None:
 
 def timestamp(at: datetime) -> str:
     """RFC 3339 in UTC with ``Z``, to the millisecond."""
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    return at.isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def plain(value: object, depth: int = DEEPEST) -> Any:
@@ -167,13 +169,19 @@ def event_body(event: Event) -> dict[str, Any]:
     if isinstance(event, ErrorReported):
         return dict(event.error)
     body: dict[str, Any] = {"container_id": event.container_id[:12]}
-    for attribute in attrs.fields(type(event)):
-        if attribute.name not in ("container_id", "timestamp"):
-            body[attribute.name] = getattr(event, attribute.name)
+    for name in _told_of(type(event)):
+        body[name] = getattr(event, name)
     if isinstance(event, MessageReceived):
         body["message"] = dict(event.message)
     body["timestamp"] = timestamp(event.timestamp)
     return body
+
+
+@cache
+def _told_of(kind: Any) -> tuple[str, ...]:
+    """The fields that belong to a kind of event, and not to all."""
+    names = (attribute.name for attribute in attrs.fields(kind))
+    return tuple(name for name in names if name not in ("container_id", "timestamp"))
 
 
 def ports_body(ports: tuple[PortMapping, ...]) -> dict[str, int]:

@@ -8,7 +8,7 @@ import anyio
 from attrs import frozen
 
 from flow_manager_core.contracts import Addressable, CommandRunner, ContainerBackend
-from flow_manager_core.errors import FlowManagerError
+from flow_manager_core.errors import FlowManagerError, ShuttingDown
 from flow_manager_core.health_checks.course import Verdict
 from flow_manager_core.health_checks.http_status import ask_status
 from flow_manager_core.health_checks.pace import Pace
@@ -110,6 +110,8 @@ class Probes:
             return Verdict("the flow is not connected")
         try:
             await channel.ask(Message("ping"), asked.check.timeout, _nothing)
+        except ShuttingDown as error:
+            raise Unasked(error.message) from error
         except FlowManagerError as error:
             return Verdict(error.message)
         return Verdict()
@@ -128,5 +130,5 @@ class Probes:
         )
 
 
-def _nothing(_message: Message) -> None:
+def _nothing(_key: str) -> None:
     """Nobody is told of a ping."""

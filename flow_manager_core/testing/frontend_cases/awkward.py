@@ -10,7 +10,7 @@ import anyio
 from attrs import define, field
 
 from flow_manager_core.bus import EventBus
-from flow_manager_core.contracts import Outlet
+from flow_manager_core.contracts import Events, Outlet
 from flow_manager_core.errors import FlowManagerError
 from flow_manager_core.events import Event, StatusChanged, now
 from flow_manager_core.models import Answer, Client, ContainerState
@@ -65,7 +65,7 @@ class AwkwardGateway:
         return ()
 
     @asynccontextmanager
-    async def subscribe(self) -> AsyncIterator[AsyncIterator[Event]]:
+    async def subscribe(self) -> AsyncIterator[Events]:
         """Follow what `move` tells."""
         with self.bus.subscribe() as subscription:
             yield subscription

@@ -182,7 +182,7 @@ class EventBus:
             self._cut_off(since)
 
     def _cut_off(self, since: float) -> None:
-        for subscription in self._subscriptions:  # noqa: SIM110  # as above
+        for subscription in self._subscriptions:
             if subscription.behind_since == since:
                 subscription.cut_off()
         self.eased()

@@ -7,6 +7,7 @@ there: what the flow said before is not lost.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from time import monotonic
 
 import anyio
 from anyio.abc import ByteStream
@@ -64,8 +65,8 @@ class Connection:
         self.reading: bool = False
         #: Bytes that came so far.
         self.received: int = 0
-        #: When the last of them came, on the loop's clock; at first: when it was made.
-        self.heard_at: float = anyio.current_time()
+        #: When the last of them came, by `monotonic`; at first: when it was made.
+        self.heard_at: float = monotonic()
 
     async def run(self, may_read: anyio.Event) -> str:
         """Serve the connection to its end; return why it ended.
@@ -132,7 +133,7 @@ class Connection:
             self.reading = False
         self._share.heard()
         self.received += len(chunk)
-        self.heard_at = anyio.current_time()
+        self.heard_at = monotonic()
         return chunk
 
     async def _take(self, chunk: bytes) -> None:

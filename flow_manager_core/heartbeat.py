@@ -14,6 +14,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from itertools import count
+from time import monotonic
 
 import anyio
 from attrs import frozen
@@ -92,11 +93,11 @@ class Heartbeat:
         silent, since = 0, connection.heard_at
         while silent < MISSED:
             before = connection.received
-            await anyio.sleep_until(since + self._interval)
+            await anyio.sleep(max(0, since + self._interval - monotonic()))
             if connection.received != before:
                 silent, since = 0, connection.heard_at
                 continue
-            since = anyio.current_time()
+            since = monotonic()
             # A flow that this side holds back has no chance to be heard.
             silent = silent + 1 if connection.reading else 0
             if 0 < silent < MISSED:

@@ -126,7 +126,7 @@ class Questions:
         """Fail those that wait for too long, until cancelled. Only the latest watch does."""
         while True:
             self._sooner = anyio.Event()
-            with anyio.move_on_after(self._next_look - monotonic()):
+            with anyio.move_on_after(max(0, self._next_look - monotonic())):
                 await self._sooner.wait()
             self._next_look = self._look()
 

@@ -16,7 +16,7 @@ import attrs
 
 from flow_manager_core.errors import FlowManagerError, InvalidRequest
 from flow_manager_core.events import ErrorReported, Event, MessageReceived
-from flow_manager_core.fields import CHECKS
+from flow_manager_core.fields import CHECKS, MessageCommand
 from flow_manager_core.models import (
     CheckType,
     ContainerState,
@@ -66,13 +66,11 @@ def _read_send(payload: Any) -> SendMessage | None:
     message, ref = payload.get("message"), payload.get("container_id")
     if type(message) is not dict or {*map(type, payload), *map(type, message)} != {str}:
         return None
-    rest = payload.keys() - _SENT
     command, reply = message.get("command"), payload.get("reply", False)
-    if rest or message.keys() - _SAID or type(reply) is not bool:
+    known = payload.keys() <= _SENT and message.keys() <= _SAID and type(reply) is bool
+    if not (known and _is_plain(ref, 128) and _is_plain(command, 1024)):
         return None
-    if not (_is_plain(ref, 128) and _is_plain(command, 1024)):
-        return None
-    said = MessageField(command=command, data=message.get("data"))
+    said = MessageField(command=cast("MessageCommand", command), data=message.get("data"))
     return SendMessage(container_id=ref, message=said, reply=reply)
 
 
@@ -84,9 +82,6 @@ _SENT, _SAID = {"container_id", "message", "reply"}, {"command", "data"}
 _structure_send = _converter.get_structure_hook(SendMessage)
 _converter.register_structure_hook(
     SendMessage, lambda payload, kind: _read_send(payload) or _structure_send(payload, kind)
-)
-_structure_hook: Callable[[Any], Callable[[object, Any], Any]] = cache(
-    _converter.get_structure_hook
 )
 
 
@@ -100,7 +95,7 @@ def parse_request(kind: type[R], payload: object) -> R:
         told = "is missing" if payload is None else f"must be an object, not {describe(payload)}"
         raise InvalidRequest([Fault("payload", told)])
     try:
-        return cast("R", _structure_hook(kind)(payload, kind))
+        return cast("R", _converter.get_structure_hook(kind)(payload, kind))
     except Exception as error:  # noqa: BLE001  # faults_of raises again what is no fault
         raise InvalidRequest(faults_of(error)) from None
 
@@ -177,11 +172,12 @@ def event_body(event: Event) -> dict[str, Any]:
     return body
 
 
-@cache
-def _told_of(kind: Any) -> tuple[str, ...]:
+def _own_fields(kind: type[Event]) -> tuple[str, ...]:
     """The fields that belong to a kind of event, and not to all."""
-    names = (attribute.name for attribute in attrs.fields(kind))
-    return tuple(name for name in names if name not in ("container_id", "timestamp"))
+    return tuple(a.name for a in attrs.fields(kind) if a.name not in ("container_id", "timestamp"))
+
+
+_told_of: Callable[[Any], tuple[str, ...]] = cache(_own_fields)
 
 
 def ports_body(ports: tuple[PortMapping, ...]) -> dict[str, int]:

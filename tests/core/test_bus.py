@@ -6,13 +6,17 @@ import anyio
 import pytest
 
 from flow_manager_core.bus import EventBus, EventsLost, Subscription
-from flow_manager_core.events import SocketConnected
+from flow_manager_core.events import SocketConnected, SocketDisconnected
 
 pytestmark = pytest.mark.anyio
 
 
 def event(number: int) -> SocketConnected:
     return SocketConnected(container_id=str(number), reconnected=False)
+
+
+def ended(number: int) -> SocketDisconnected:
+    return SocketDisconnected(container_id=str(number), reason="")
 
 
 async def test_every_subscriber_gets_every_event_in_order() -> None:
@@ -66,6 +70,32 @@ async def test_nothing_is_wanted_where_nobody_listens() -> None:
     with bus.subscribe():
         assert bus.wanted(SocketConnected)
     assert not bus.wanted(SocketConnected)
+
+
+async def test_a_subscriber_gets_what_it_wants_and_may_change_its_mind() -> None:
+    bus = EventBus()
+    with bus.subscribe() as choosy, bus.subscribe() as other:
+        choosy.wants = lambda kind: kind is SocketDisconnected
+        bus.publish(event(1), ended(1))
+        choosy.wants = None
+        bus.publish(event(2), ended(2))
+        bus.close()
+        assert [type(e) async for e in choosy] == [
+            SocketDisconnected,
+            SocketConnected,
+            SocketDisconnected,
+        ]
+        assert len([e async for e in other]) == 4
+
+
+async def test_what_no_subscriber_wants_is_not_wanted() -> None:
+    bus = EventBus()
+    with bus.subscribe() as one:
+        one.wants = lambda kind: kind is SocketDisconnected
+        assert bus.wanted(SocketDisconnected)
+        assert not bus.wanted(SocketConnected)
+        with bus.subscribe():
+            assert bus.wanted(SocketConnected)
 
 
 async def test_all_flows_that_were_held_back_go_on_together() -> None:

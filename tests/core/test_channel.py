@@ -21,6 +21,7 @@ from flow_manager_core.errors import (
     ChannelTimeout,
     FlowManagerError,
     FlowNotConnected,
+    ShuttingDown,
 )
 from flow_manager_core.models import Message
 from flow_manager_core.socket_stream import SocketStream
@@ -391,6 +392,67 @@ async def test_a_flow_that_does_not_read_times_out_its_sender_and_not_for_ever()
             async with anyio.create_task_group() as group:
                 group.start_soon(drain)
                 await b.channel.send(Message("after"), 5)
+        await flow.stream.aclose()
+
+
+async def test_a_frame_that_has_begun_is_never_cut_and_never_overtaken() -> None:
+    async with bench() as b:
+        flow = await b.connect()
+        written: list[int] = []
+        given_up: int | None = None
+        while given_up is None:
+            number = len(written)
+            try:
+                await b.channel.send(Message(str(number), "x" * (LIMIT - 1000)), 0.05)
+                written.append(number)
+            except ChannelTimeout:
+                given_up = number
+        async with anyio.create_task_group() as group:
+            heard: list[int] = []
+            later = set(range(100, 110))
+            for number in later:
+                group.start_soon(b.channel.send, Message(str(number)), 5)
+            with anyio.fail_after(5):
+                while not later <= set(heard):
+                    heard.append(int((await flow.receive())["command"]))
+        assert heard[:-10] in (written, [*written, given_up])
+        await flow.stream.aclose()
+
+
+async def test_questions_fail_each_at_its_own_deadline() -> None:
+    async with bench() as b:
+        flow = await b.connect()
+        failed: list[float] = []
+
+        async def ask(timeout: float) -> None:
+            with pytest.raises(ChannelTimeout, match=f"within {timeout:g} s"):
+                await b.channel.ask(Message("q"), timeout, lambda _key: None)
+            failed.append(timeout)
+
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as group:
+                for timeout in (0.3, 0.1, 0.2):
+                    group.start_soon(ask, timeout)
+        assert failed == [0.1, 0.2, 0.3]
+        await flow.stream.aclose()
+
+
+async def test_a_channel_that_gave_up_takes_no_more_questions_but_still_writes() -> None:
+    async with bench() as b:
+        flow = await b.connect()
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as group:
+
+                async def ask() -> None:
+                    with pytest.raises(ShuttingDown):
+                        await b.channel.ask(Message("q"), 60, lambda _key: None)
+
+                group.start_soon(ask)
+                await flow.receive()
+                b.channel.give_up(lambda: ShuttingDown("over"))
+            await ask()
+            await b.channel.send(Message("last"), 5)
+            assert (await flow.receive())["command"] == "last"
         await flow.stream.aclose()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 import attrs
@@ -14,7 +15,36 @@ from flow_manager_core.models import Mount, PortMapping, RestartMode, RestartPol
 from flow_manager_core.operations.table import OPERATIONS, operation_named
 from flow_manager_core.requests import CreateContainer, GetContainerLogs, SendMessage, StopContainer
 from flow_manager_core.terms import TERMS, labels_for, read_terms, terms_of
-from flow_manager_core.wire import parse_request
+from flow_manager_core.wire import _read_send, _structure_send, parse_request
+
+
+class Word(StrEnum):
+    """A text, and of a class that JSON does not know."""
+
+    ID = "container_id"
+
+
+SAID = ["data", "id", "reply_to", "other", Word.ID]
+SENT = ["container_id", "reply", "timeout", "request_id", "other", Word.ID, 7]
+odd = st.sampled_from(
+    [
+        None,
+        True,
+        1,
+        0.5,
+        "",
+        "abcd",
+        "x" * 129,
+        "x" * 1025,
+        "a\0",
+        "a\n",
+        "\ud800",
+        "é",
+        Word.ID,
+        {},
+        [],
+    ]
+)
 
 
 def faults(kind: Any, payload: object) -> dict[str, str]:
@@ -243,3 +273,25 @@ def test_no_payload_does_anything_but_parse_or_be_refused_by_its_fields(
 def test_a_number_beyond_all_numbers_is_refused_as_any_other(timeout: int) -> None:
     found = faults(StopContainer, {"container_id": "abcd", "timeout": timeout})
     assert len(found["timeout"]) < 100
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "message": st.fixed_dictionaries({"command": odd}, optional=dict.fromkeys(SAID, odd))
+            | odd
+        },
+        optional=dict.fromkeys(SENT, odd),
+    )
+)
+@settings(max_examples=300)
+def test_a_message_that_is_read_quickly_is_what_it_is_strictly(payload: dict[Any, Any]) -> None:
+    quick = _read_send(payload)
+    if quick is not None:
+        assert quick == _structure_send(payload, SendMessage)
+
+
+def test_a_message_as_most_clients_send_it_is_read_quickly() -> None:
+    payload = {"container_id": "abcdef123456", "message": {"command": "x", "data": []}}
+    for more in ({}, {"reply": True}):
+        assert _read_send({**payload, **more}) is not None

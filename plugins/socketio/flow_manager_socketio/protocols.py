@@ -7,6 +7,7 @@ import importlib.util
 import logging
 from typing import Any
 
+from uvicorn.protocols.utils import is_ssl
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from flow_manager_socketio.visits import VISIT, Visit
@@ -32,12 +33,33 @@ class Attended:
         self._visit: Visit = self.app_state[VISIT]
 
     def connection_made(self, transport: Any) -> None:
+        if is_ssl(transport) and not isinstance(transport, ClosedOnce):
+            transport = ClosedOnce(transport)
         self._visit.ends_by(transport.abort)
         super().connection_made(transport)  # type: ignore[misc]  # of the protocol beside
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._visit.leave()
         super().connection_lost(exc)  # type: ignore[misc]
+
+
+class ClosedOnce:
+    """A TLS transport that can be aborted however often it was closed.
+
+    uvicorn closes twice. asyncio's then forgets what it has to abort, and waits 30 s for a peer
+    that does not say goodbye: beyond the end of the service, and of the event loop.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def close(self) -> None:
+        """Say goodbye and wait for the peer's."""
+        if not self._transport.is_closing():
+            self._transport.close()
 
 
 class WebSocket(Attended, WebSocketsSansIOProtocol):

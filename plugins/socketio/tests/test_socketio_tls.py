@@ -24,7 +24,7 @@ from flow_manager_socketio.certificate import Certificate
 from tests.e2e.service import Service
 from tests.node.node_fixture import CACHE
 from tests.support.certificates import Pair, make_pair
-from tests.support.socketio_wire import Ended, Wire, assert_clean, port_of
+from tests.support.socketio_wire import DEADLINE, Ended, Wire, assert_clean, port_of
 
 PATIENCE = 1.0
 SLACK = 1.5
@@ -123,7 +123,13 @@ def test_python_client_on_a_websocket_is_served_over_tls(service: Service, pair:
             auth = {"token": service.token}
             await sio.connect(service.url, auth=auth, transports=["websocket"])
             assert (await sio.call("list_containers", {}))["count"] == 0
+            line = sio.eio.ws.get_extra_info("socket")
             await sio.shutdown()
+        # A TLS client waits for the server's goodbye, behind its own back; the loop must not end
+        # before.
+        with anyio.fail_after(DEADLINE):
+            while line.fileno() != -1:
+                await anyio.sleep(0.01)
 
     anyio.run(main)
 

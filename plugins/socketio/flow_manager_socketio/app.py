@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from urllib.parse import parse_qs
 
 import anyio
@@ -108,7 +109,9 @@ class SocketIOApp:
         return server
 
     async def _welcome(self, sid: str) -> None:
-        self._doorkeeper.admitted(self._server.session_of(sid))
+        session = self._server.session_of(sid)
+        if session is not None:
+            self._doorkeeper.admitted(session)
         await self._requests.welcome(sid)
 
     def _too_slow(self, queue: ClientQueue) -> None:
@@ -204,6 +207,8 @@ class SocketIOApp:
         scope[LINE] = line
         if session is not None and self._server.admitted(session):
             line.admit()
+        if session is not None and scope["type"] == "websocket":
+            line.on_upgrade = partial(self._server.join, session)
         with self._lines.opened(line, session):
             try:
                 await self._relay_request(scope, line)

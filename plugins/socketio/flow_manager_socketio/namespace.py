@@ -127,15 +127,15 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
             "role": str(client.admission.holder.role),
             "timestamp": now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         }
-        await self.emit("connected", encode(greeting), to=sid)
+        self.server.tell(sid, "connected", encode(greeting))
         for event in news:
-            await self.emit(event.name, encode(self._gateway.event_body(event)), to=sid)
+            self.server.tell(sid, event.name, encode(self._gateway.event_body(event)))
         self._log.info("Client connected", client=sid, by=client.admission.holder.name)
 
     async def _tell(self, sid: str, event: Event) -> None:
         """Tell one client something, and wait until it has read most of what it was told."""
         if sid in self._clients:
-            await self.emit(event.name, encode(self._gateway.event_body(event)), to=sid)
+            self.server.tell(sid, event.name, encode(self._gateway.event_body(event)))
         await asyncio.sleep(0)  # queueing waits for nobody
         while sid in self._clients and not self.server.has_room(sid):  # noqa: ASYNC110  # see `Crowd`
             await asyncio.sleep(_GLANCE)
@@ -144,18 +144,18 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
         self, client: ConnectedClient, name: object, arguments: list[object]
     ) -> orjson.Fragment:
         try:
-            return await self._deliver(client, await self._answer(client, name, arguments))
+            return self._deliver(client, await self._answer(client, name, arguments))
         except asyncio.CancelledError:
             if not self._closing:
                 raise
             # The task ends here all the same; the client learns why.
-            return await self._deliver(client, self._error(ShuttingDown("The service is closing")))
+            return self._deliver(client, self._error(ShuttingDown("The service is closing")))
         except Exception as error:  # noqa: BLE001 - no handler may raise: it would not answer
             self._log.error("Request failed", client=client.sid, error=repr(error), exc_info=error)
             fault = SystemFault(
                 "The request failed unexpectedly", operation=str(name)[:_NAME_LIMIT]
             )
-            return await self._deliver(client, self._error(fault))
+            return self._deliver(client, self._error(fault))
 
     async def _answer(
         self, client: ConnectedClient, name: object, arguments: list[object]
@@ -174,9 +174,9 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
         finally:
             client.in_flight -= 1
 
-    async def _deliver(self, client: ConnectedClient, answer: Answer) -> orjson.Fragment:
+    def _deliver(self, client: ConnectedClient, answer: Answer) -> orjson.Fragment:
         body = encode(answer.body)
-        await self.emit(answer.event, body, to=client.sid)
+        self.server.tell(client.sid, answer.event, body)
         return body
 
     def _error(self, error: FlowManagerError) -> Answer:

@@ -70,6 +70,18 @@ class WebSocket(Attended, WebSocketsSansIOProtocol):
         self.conn.logger = _SILENT
         self.conn.debug = False  # it would log every frame, tokens included
 
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._visit.writes_by(self._write)
+
+    def _write(self, frame: bytes) -> bool:
+        """Send a frame past `send`, which would make it anew for each client."""
+        ready = self.handshake_complete and self.writable.is_set()
+        if not ready or self.close_sent or self.transport.is_closing():
+            return False
+        self.transport.write(frame)
+        return True
+
     def data_received(self, data: bytes) -> None:
         if self._visit.takes(len(data)):
             super().data_received(data)

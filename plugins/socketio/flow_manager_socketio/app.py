@@ -106,6 +106,7 @@ class SocketIOApp:
             log=self._log,
         )
         server.register_namespace(self._requests)
+        server.reply = self._requests.reply
         return server
 
     async def _welcome(self, sid: str) -> None:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from attrs import define
+import orjson
+from attrs import define, frozen
 
 from flow_manager_core.contracts import Session
-from flow_manager_socketio.access import Admission
+from flow_manager_socketio.access import BOTH, Admission
 
 #: The room of clients that want every server event. Client ids have no spaces in them.
 ALL_EVENTS = "all events"
+
+
+@frozen
+class Reply:
+    """An answer as it is sent.
+
+    Args:
+        event: the response event; ``None``: the acknowledgement is enough.
+    """
+
+    event: str | None
+    body: orjson.Fragment
 
 
 @define
@@ -25,6 +38,10 @@ class ConnectedClient:
     session: Session
     admission: Admission
     in_flight: int = 0
+
+    def needs_event(self, acknowledged: bool) -> bool:
+        """Whether an answer goes to it as an event, beside its acknowledgement or without one."""
+        return not acknowledged or self.admission.answers == BOTH
 
     def wants(self, event: str) -> bool:
         """Whether it asked for a server event."""

@@ -13,6 +13,7 @@ from socketio import packet
 from flow_manager_core.errors import FlowManagerError, InvalidRequest
 from flow_manager_core.log import Log
 from flow_manager_core.models import Fault
+from flow_manager_socketio.clients import Reply
 from flow_manager_socketio.engine import NAMESPACE, Engine, EngineParts, Watch
 from flow_manager_socketio.jsontext import encode
 from flow_manager_socketio.line import LINE, Line, Lines
@@ -22,6 +23,10 @@ from flow_manager_socketio.queues import Message
 from flow_manager_socketio.settings import SocketIOSettings
 from flow_manager_socketio.tasks import OwnedTasks
 from flow_manager_socketio.wirelog import WireLog
+
+#: Carries out what a client emitted: its id, the event, its arguments, whether it asked for an
+#: acknowledgement.
+Replying = Callable[[str, object, list[object], bool], Awaitable[Reply | None]]
 
 
 class ClientManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketio has no types
@@ -51,6 +56,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socket
 
     eio: Engine
     doorkeeper: Watch
+    reply: Replying
 
     def __init__(
         self,
@@ -149,8 +155,27 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socket
         await self.eio.release_poll(session)
 
     async def _send_packet(self, eio_sid: str, pkt: TextPacket) -> None:
-        """Send an acknowledgement, or what answers a CONNECT."""
+        """Send what answers a CONNECT."""
         self.eio.tell(eio_sid, Message(pkt.encode()))
+
+    async def _handle_event_internal(  # as python-socketio calls it
+        self,
+        server: object,
+        sid: str,
+        eio_sid: str,
+        data: list[Any],
+        namespace: str,
+        id: int | None,
+    ) -> None:
+        """Answer a request: by the response event first, and by the acknowledgement."""
+        reply = await self.reply(sid, data[0], data[1:], id is not None)
+        if reply is None:
+            return
+        if reply.event is not None:
+            self.eio.tell(eio_sid, event_message(reply.event, reply.body))
+        if id is not None:
+            acknowledgement = TextPacket(packet.ACK, [reply.body], namespace, id)
+            self.eio.tell(eio_sid, Message(acknowledgement.encode()))
 
     async def _received(self, session: str, data: object) -> None:
         await self._hold_back(session)

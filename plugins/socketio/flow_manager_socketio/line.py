@@ -1,11 +1,10 @@
-"""Connections as the ASGI server hands them over, with a way to end them from outside."""
+"""A connection as the ASGI server hands it over, with a way to end it from outside."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import anyio
@@ -198,59 +197,3 @@ def visit_of(scope: Scope) -> Visit | None:
     """The connection under an ASGI scope, where the server is ours."""
     found: Visit | None = (scope.get("state") or {}).get(VISIT)
     return found
-
-
-class Lines:
-    """All lines, and which of them belong to an Engine.IO session."""
-
-    def __init__(self) -> None:
-        self._open: set[Line] = set()
-        self._sessions: dict[str, set[Line]] = {}
-        self._closed = anyio.Event()
-
-    @contextmanager
-    def opened(self, line: Line, session: str | None) -> Iterator[Line]:
-        """Hold a line for as long as it lasts."""
-        self._open.add(line)
-        if session is not None:
-            self.bind(line, session)
-        try:
-            yield line
-        finally:
-            self._open.discard(line)
-            self._unbind(line)
-            line.leave()
-            self._closed.set()
-
-    def bind(self, line: Line, session: str) -> None:
-        """Say which session a line belongs to."""
-        line.session = session
-        self._sessions.setdefault(session, set()).add(line)
-
-    def _unbind(self, line: Line) -> None:
-        if line.session is None:
-            return
-        lines = self._sessions[line.session]
-        lines.discard(line)
-        if not lines:
-            del self._sessions[line.session]
-
-    def of(self, session: str) -> list[Line]:
-        """The lines of one session."""
-        return list(self._sessions.get(session, ()))
-
-    def end_all(self) -> None:
-        """End every line."""
-        for line in list(self._open):
-            line.end()
-
-    def cut_all(self) -> None:
-        """Cut every line."""
-        for line in list(self._open):
-            line.cut()
-
-    async def emptied(self) -> None:
-        """Wait until no line is open."""
-        while self._open:
-            self._closed = anyio.Event()
-            await self._closed.wait()

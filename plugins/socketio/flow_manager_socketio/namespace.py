@@ -18,7 +18,7 @@ from flow_manager_core.log import Log
 from flow_manager_core.models import Answer, Client, Fault
 from flow_manager_core.throttle import Throttle
 from flow_manager_socketio.access import Access
-from flow_manager_socketio.clients import ConnectedClient, Reply
+from flow_manager_socketio.clients import Audience, ConnectedClient, Reply
 from flow_manager_socketio.engine import NAMESPACE
 from flow_manager_socketio.jsontext import Unreadable, encode
 from flow_manager_socketio.packets import Attachment
@@ -47,13 +47,9 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
         self._limits = limits
         self._log = log
         self._clients: dict[str, ConnectedClient] = {}
+        self.audience: Audience = Audience()
         self._closing = False
         self._refusals = Throttle()
-
-    @property
-    def client_count(self) -> int:
-        """How many clients are in."""
-        return len(self._clients)
 
     def close(self) -> None:
         """Answer every further request, and those that get cancelled, with `ShuttingDown`."""
@@ -114,12 +110,16 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
     def _disconnect(self, sid: str) -> None:
         client = self._clients.pop(sid, None)
         if client is not None:
+            if client.listens:
+                self.audience.discard(client)
             client.session.close()
             self._log.info("Client disconnected", client=sid, by=client.admission.holder.name)
 
     async def welcome(self, sid: str) -> None:
         """Greet a client that has just come in, and let it have its events from now on."""
         client = self._clients[sid]
+        client.listens = True
+        self.audience.add(client)
         news = [event for event in self._gateway.news() if client.wants(event.name)]
         for room in client.rooms():
             await self.enter_room(sid, room)

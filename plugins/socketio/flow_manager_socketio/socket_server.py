@@ -16,7 +16,8 @@ from flow_manager_core.models import Fault
 from flow_manager_socketio.clients import Reply
 from flow_manager_socketio.engine import NAMESPACE, Engine, EngineParts, Watch
 from flow_manager_socketio.jsontext import encode
-from flow_manager_socketio.line import LINE, Line, Lines
+from flow_manager_socketio.line import LINE, Line
+from flow_manager_socketio.lines import Lines
 from flow_manager_socketio.pace import Pace
 from flow_manager_socketio.packets import MESSAGE, MalformedPacket, TextPacket
 from flow_manager_socketio.queues import Message

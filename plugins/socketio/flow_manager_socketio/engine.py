@@ -66,11 +66,11 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # python-engineio has
         """Make the queue of one client."""
         return ClientQueue(self._parts.limits, self._parts.on_overflow, self._parts.crowd)
 
-    def tell(self, session: str, message: Message) -> None:
-        """Send a message to a session; one that is closed, or closing, gets none."""
+    def tell(self, session: str, *messages: Message) -> None:
+        """Send messages to a session; one that is closed, or closing, gets none."""
         socket = self.sockets.get(session)
         if socket is not None and not socket.closed:
-            socket.queue.put_nowait(message)
+            socket.queue.tell(*messages)
 
     def attach(self, session: str, line: Carrier) -> None:
         """Say which WebSocket belongs to a session."""

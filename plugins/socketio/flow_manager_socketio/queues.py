@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from attrs import frozen
@@ -118,14 +118,22 @@ class ClientQueue(asyncio.Queue[Any]):
         """Put a packet, which never waits."""
         self.put_nowait(item)
 
-    def put_nowait(self, item: Any) -> None:
-        """Send a packet, or let it wait behind those that do."""
-        if not self._carries(item):
-            super().put_nowait(item)
+    def tell(self, *messages: Message) -> None:
+        """Send messages in one go, or let them wait behind what does."""
+        if self._is_idle and self._carry(messages):
+            return
+        for message in messages:
+            self.put_nowait(message)
 
-    def _carries(self, item: Any) -> bool:
-        idle = self._waiting and self._carrier is not None and self.empty()
-        return bool(idle and isinstance(item, Message) and self._carrier.carry(item.frame))  # type: ignore[union-attr]
+    @property
+    def _is_idle(self) -> bool:
+        """Whether the writer waits, so that nothing can be overtaken."""
+        return self._waiting > 0 and self.empty()
+
+    def _carry(self, messages: Sequence[Message]) -> bool:
+        if self._carrier is None:
+            return False
+        return self._carrier.carry(b"".join([message.frame for message in messages]))
 
     def _put(self, item: Any) -> None:
         if not self._overflowed and self._is_full():

@@ -172,11 +172,13 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socket
         reply = await self.reply(sid, data[0], data[1:], id is not None)
         if reply is None:
             return
+        messages = []
         if reply.event is not None:
-            self.eio.tell(eio_sid, event_message(reply.event, reply.body))
+            messages.append(event_message(reply.event, reply.body))
         if id is not None:
             acknowledgement = TextPacket(packet.ACK, [reply.body], namespace, id)
-            self.eio.tell(eio_sid, Message(acknowledgement.encode()))
+            messages.append(Message(acknowledgement.encode()))
+        self.eio.tell(eio_sid, *messages)
 
     async def _received(self, session: str, data: object) -> None:
         await self._hold_back(session)

@@ -51,7 +51,6 @@ class Line:
         self.session: str | None = None
         self.admitted: bool = False
         self._visit: Visit | None = visit_of(scope)
-        self._websocket = scope["type"] == "websocket"
         self._complain = complain
         self._take: Take | None = None
         self._silence = self._passed = 0.0
@@ -172,8 +171,11 @@ class Line:
             self._visit.admit()
 
     def leave(self) -> None:
-        """It is over; the connection of an HTTP request may carry another one."""
-        if self._visit is not None and self.admitted and not self._websocket:
+        """It is over; the connection of an HTTP request may carry another one.
+
+        That of a WebSocket ends: by itself, or after a while where its client takes nothing.
+        """
+        if self._visit is not None and self.admitted:
             self._visit.rest()
 
     def end(self) -> None:

@@ -41,6 +41,7 @@ class Relay:
         while True:
             try:
                 async with self._gateway.subscribe() as events:
+                    events.wants = self._wants
                     task_status.started()
                     task_status = anyio.TASK_STATUS_IGNORED
                     async for event in events:
@@ -53,6 +54,9 @@ class Relay:
                 await self._emit(
                     "error", encode(self._gateway.error_body(error)), [ALL_EVENTS, room_of("error")]
                 )
+
+    def _wants(self, kind: type[Event]) -> bool:
+        return self._hears(kind.name)
 
     async def _tell(self, event: Event) -> None:
         if not self._hears(event.name):

@@ -20,6 +20,7 @@ from flow_manager_core.log import get_log
 from flow_manager_core.logs import logging_to
 from flow_manager_core.manager import FlowManager
 from flow_manager_core.models import Fault
+from flow_manager_core.settings import EventLoop
 from flow_manager_core.tokens import token_path, with_token
 
 CONFIGURATION_EXIT = 2
@@ -79,7 +80,9 @@ def _run(
             get_log("settings").warning("Something that is set is not safe", reason=caution)
         configuration = evolve(configuration, settings=settings)
         try:
-            anyio.run(serve, configuration, say, backend_options=event_loop_options())
+            anyio.run(
+                serve, configuration, say, backend_options=event_loop_options(settings.event_loop)
+            )
         except Exception as error:
             if _faults(error):
                 raise
@@ -95,9 +98,16 @@ def _faults(error: BaseException) -> set[Fault]:
     return {fault for one in inner for fault in _faults(one)}
 
 
-def event_loop_options() -> dict[str, Any]:
-    """uvloop where it is installed."""
-    return {"use_uvloop": importlib.util.find_spec("uvloop") is not None}
+def event_loop_options(wanted: EventLoop = EventLoop.AUTO) -> dict[str, Any]:
+    """uvloop where it is installed, unless something else is wanted.
+
+    Raises:
+        ConfigurationError: what is wanted is not installed.
+    """
+    installed = importlib.util.find_spec("uvloop") is not None
+    if wanted is EventLoop.UVLOOP and not installed:
+        raise ConfigurationError([Fault("event_loop", "uvloop is not installed")])
+    return {"use_uvloop": installed and wanted is not EventLoop.ASYNCIO}
 
 
 async def serve(configuration: Configuration, say: Callable[[str], None]) -> None:

@@ -35,6 +35,14 @@ class OnExit(StrEnum):
     STOP = "stop"
 
 
+class EventLoop(StrEnum):
+    """What the service runs on: uvloop where it is installed, or one of the two for certain."""
+
+    AUTO = "auto"
+    ASYNCIO = "asyncio"
+    UVLOOP = "uvloop"
+
+
 def _default_state_dir() -> Path:
     return Path(platformdirs.user_state_dir("flow-manager"))
 
@@ -102,6 +110,7 @@ class Settings:
         backup_stall_timeout: how long nothing may move in the transfer of a backup's data.
         on_exit: ``leave`` running flows alone when the manager closes, or ``stop`` them; the next
             start brings those back.
+        event_loop: what the service runs on.
     """
 
     instance: str = "default"
@@ -153,3 +162,4 @@ class Settings:
     backup_limit: int = 64 * 1024**3
     backup_stall_timeout: float = 120.0
     on_exit: OnExit = OnExit.LEAVE
+    event_loop: EventLoop = EventLoop.AUTO

@@ -11,6 +11,8 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from flow_manager_core.log import Log
@@ -50,6 +52,7 @@ class Acceptor:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._tasks = OwnedTasks(log)
+        self._beginning: set[socket.socket] = set()
         self._retry: asyncio.TimerHandle | None = None
         self._complained = -_QUIET
         self._listen()
@@ -59,10 +62,11 @@ class Acceptor:
         self._loop.remove_reader(self._listener)
         if self._retry is not None:
             self._retry.cancel()
-        self._tasks.cancel()
+        for opened in self._beginning:
+            _hang_up(opened)
 
     async def wait_closed(self) -> None:
-        """Wait for handshakes to end."""
+        """Wait for handshakes to end; those that `close` found do so within a few turns."""
         await self._tasks.wait(None)
 
     def _listen(self) -> None:
@@ -102,9 +106,10 @@ class Acceptor:
 
     def _begin(self, opened: socket.socket, address: tuple[Any, ...]) -> None:
         visit = Visit(self._visitors, str(address[0]))
-        task = self._tasks.start(self._connect, opened, visit)
-        visit.ends_by(task.cancel)
+        visit.ends_by(partial(_hang_up, opened))
         visit.begin()
+        self._beginning.add(opened)
+        self._tasks.start(self._connect, opened, visit)
 
     async def _connect(self, opened: socket.socket, visit: Visit) -> None:
         context = self._context()
@@ -119,7 +124,18 @@ class Acceptor:
             visit.leave()
             opened.close()
             self._log.debug("Connection failed", address=visit.address, error=str(error)[:200])
-        except asyncio.CancelledError:
-            visit.leave()
-            opened.close()
-            raise
+            # It hangs in a circle with what asyncio made for TLS, 256 KiB and more for each.
+            error.__traceback__ = None
+        finally:
+            self._beginning.discard(opened)
+
+
+def _hang_up(opened: socket.socket) -> None:
+    """End a connection for which there is no transport yet that could be aborted.
+
+    asyncio takes it for the peer's doing, and cleans up. A task that is cancelled instead leaves
+    the transport open where it has just been made: closed before its handshake has begun, TLS of
+    asyncio does nothing.
+    """
+    with suppress(OSError):  # the peer was quicker
+        opened.shutdown(socket.SHUT_RDWR)

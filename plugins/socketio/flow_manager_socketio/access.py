@@ -15,6 +15,8 @@ from flow_manager_core.settings import Settings
 from flow_manager_core.structuring import describe
 
 _EVENTS_LIMIT = 100
+#: How a client may have its answers: as response event and acknowledgement, or as the latter alone.
+BOTH, ACKNOWLEDGED = "both", "ack"
 #: Who comes in where no token is asked for.
 ANYONE = Holder("anyone", Role.ADMIN)
 
@@ -48,10 +50,12 @@ class Admission:
     Args:
         holder: whose token it presented.
         events: the server events that it wants, ``None`` for all.
+        answers: `BOTH`; or `ACKNOWLEDGED`, where it asks for acknowledgements.
     """
 
     holder: Holder
     events: frozenset[str] | None
+    answers: str = BOTH
 
 
 class Access:
@@ -84,13 +88,14 @@ class Access:
         if not isinstance(found, dict):
             raise _refusal(Fault("auth", f"must be an object, not {describe(auth)}"))
         holder = self._holder(found.get("token"))
-        faults = _event_faults(found.get("events"))
+        answers = found.get("answers", BOTH)
+        faults = [*_event_faults(found.get("events")), *_answer_faults(answers)]
         if isinstance(holder, Fault):
             faults.insert(0, holder)
         if faults or isinstance(holder, Fault):
             raise _refusal(*faults)
         events = found.get("events")
-        return Admission(holder, None if events is None else frozenset(events))
+        return Admission(holder, None if events is None else frozenset(events), answers)
 
     def _holder(self, token: object) -> Holder | Fault:
         if self.open:
@@ -110,6 +115,12 @@ def _event_faults(events: object) -> list[Fault]:
     if len(events) > _EVENTS_LIMIT:
         return [Fault("auth.events", f"must have at most {_EVENTS_LIMIT} names")]
     return []
+
+
+def _answer_faults(answers: object) -> list[Fault]:
+    if answers in (BOTH, ACKNOWLEDGED):
+        return []
+    return [Fault("auth.answers", f"must be {BOTH} or {ACKNOWLEDGED}")]
 
 
 def _refusal(*faults: Fault) -> InvalidRequest:

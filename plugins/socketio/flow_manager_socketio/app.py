@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from urllib.parse import parse_qs
 
 import anyio
@@ -21,8 +22,10 @@ from flow_manager_socketio.door import DoorRules, FrontDoor
 from flow_manager_socketio.doorkeeper import Doorkeeper
 from flow_manager_socketio.engine import EngineParts
 from flow_manager_socketio.http import HttpRoutes
-from flow_manager_socketio.line import LINE, STRANGER_LIMIT, Line, Lines, Receive, Scope, Send
+from flow_manager_socketio.line import LINE, STRANGER_LIMIT, Line, Receive, Scope, Send
+from flow_manager_socketio.lines import Lines
 from flow_manager_socketio.namespace import RequestLimits, Requests
+from flow_manager_socketio.paths import is_engine, route_of
 from flow_manager_socketio.polling import post_packets
 from flow_manager_socketio.queues import ClientQueue, Crowd, QueueLimits
 from flow_manager_socketio.relay import Relay
@@ -31,7 +34,6 @@ from flow_manager_socketio.settings import SocketIOSettings
 from flow_manager_socketio.socket_server import ClientManager, SocketServer
 from flow_manager_socketio.tasks import OwnedTasks
 
-PATH = "/socket.io"
 #: Seconds at close for requests to be answered, cancelled ones to end, clients to take what waits
 #: for them. Their sum leaves the server room below three seconds.
 _ANSWERING, _CANCELLING, _FLUSHING = 0.8, 0.4, 0.6
@@ -86,7 +88,7 @@ class SocketIOApp:
         )
         self._server.doorkeeper = self._doorkeeper
         self._http = HttpRoutes(gateway, access, self._log).app
-        self._door = FrontDoor(self._dispatch, DoorRules.of(core, chosen), gateway, _is_engine)
+        self._door = FrontDoor(self._dispatch, DoorRules.of(core, chosen), gateway, is_engine)
 
     def _make_server(self, settings: SocketIOSettings) -> SocketServer:
         parts = EngineParts(
@@ -105,10 +107,13 @@ class SocketIOApp:
             log=self._log,
         )
         server.register_namespace(self._requests)
+        server.reply = self._requests.reply
         return server
 
     async def _welcome(self, sid: str) -> None:
-        self._doorkeeper.admitted(self._server.session_of(sid))
+        session = self._server.session_of(sid)
+        if session is not None:
+            self._doorkeeper.admitted(session)
         await self._requests.welcome(sid)
 
     def _too_slow(self, queue: ClientQueue) -> None:
@@ -122,7 +127,7 @@ class SocketIOApp:
             ConfigurationError: the event loop is not asyncio's.
         """
         require_asyncio()
-        relay = Relay(self._gateway, self._emit, self._log)
+        relay = Relay(self._gateway, self._emit, self._requests.audience.hears, self._log)
         failure: BaseException | None = None
         async with anyio.create_task_group() as group:
             await group.start(relay.run)
@@ -168,9 +173,8 @@ class SocketIOApp:
             engine.forget_session(session)
 
     async def _emit(self, event: str, body: orjson.Fragment, rooms: Sequence[str]) -> None:
-        if self._requests.client_count:
-            await self._server.emit(event, body, to=list(rooms))
-            await self._crowd.catch_up()
+        await self._server.emit(event, body, to=list(rooms))
+        await self._crowd.catch_up()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI's entry point."""
@@ -180,11 +184,11 @@ class SocketIOApp:
         if scope["type"] == "lifespan":
             await pass_lifespan(receive, send)
             return
-        route = _route(scope)
+        route = route_of(scope)
         if not self._open:
             error = ShuttingDown("The service is starting or closing")
             await refuse(scope, send, self._gateway, 503, error)
-        elif _is_engine(scope):
+        elif is_engine(scope):
             await self._serve_engine(scope, receive, send)
         else:
             root = scope["path"].removesuffix(route)
@@ -204,6 +208,8 @@ class SocketIOApp:
         scope[LINE] = line
         if session is not None and self._server.admitted(session):
             line.admit()
+        if session is not None and scope["type"] == "websocket":
+            line.on_upgrade = partial(self._server.join, session)
         with self._lines.opened(line, session):
             try:
                 await self._relay_request(scope, line)
@@ -221,21 +227,6 @@ class SocketIOApp:
             await post_packets(engine, limit, scope, line.receive, line.send)
         else:
             await engine(scope, line.receive, line.send)
-
-
-def _is_engine(scope: Scope) -> bool:
-    return _route(scope).rstrip("/") == PATH
-
-
-def _route(scope: Scope) -> str:
-    """The path below the point at which a host has mounted the app."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    # A proxy may have taken a prefix off the path which the host's own root still names.
-    for prefix in (root, root.removeprefix(scope.get("app_root_path", ""))):
-        if prefix and f"{path}/".startswith(f"{prefix}/"):
-            return path.removeprefix(prefix)
-    return path
 
 
 def require_asyncio() -> None:

@@ -7,7 +7,8 @@ import anyio
 from flow_manager_core.contracts import Gateway
 from flow_manager_core.errors import SystemFault
 from flow_manager_core.log import Log
-from flow_manager_socketio.line import Line, Lines
+from flow_manager_socketio.line import Line
+from flow_manager_socketio.lines import Lines
 from flow_manager_socketio.queues import ClientQueue
 from flow_manager_socketio.socket_server import SocketServer, error_packet
 

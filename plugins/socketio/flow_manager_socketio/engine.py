@@ -12,7 +12,7 @@ from attrs import frozen
 from engineio import packet as engine_packet
 from engineio.async_socket import AsyncSocket
 
-from flow_manager_socketio.queues import ClientQueue, Crowd, QueueLimits
+from flow_manager_socketio.queues import Carrier, ClientQueue, Crowd, Message, QueueLimits
 from flow_manager_socketio.tasks import OwnedTasks
 
 NAMESPACE = "/"
@@ -65,6 +65,18 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # python-engineio has
     def create_queue(self, *_args: Any, **_kwargs: Any) -> ClientQueue:
         """Make the queue of one client."""
         return ClientQueue(self._parts.limits, self._parts.on_overflow, self._parts.crowd)
+
+    def tell(self, session: str, *messages: Message) -> None:
+        """Send messages to a session; one that is closed, or closing, gets none."""
+        socket = self.sockets.get(session)
+        if socket is not None and not socket.closed:
+            socket.queue.tell(*messages)
+
+    def attach(self, session: str, line: Carrier) -> None:
+        """Say which WebSocket belongs to a session."""
+        socket = self.sockets.get(session)
+        if socket is not None:
+            socket.queue.attach(line)
 
     def session_of(self, queue: ClientQueue) -> str | None:
         """Find the session that a queue belongs to."""

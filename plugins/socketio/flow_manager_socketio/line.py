@@ -1,9 +1,10 @@
-"""Connections as the ASGI server hands them over, with a way to end them from outside."""
+"""A connection as the ASGI server hands it over, with a way to end it from outside."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import anyio
@@ -15,6 +16,8 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+#: Takes a packet, or says that it does not.
+Take = Callable[[str], Awaitable[bool]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Where a line is found in its ASGI scope.
@@ -23,6 +26,10 @@ LINE = "flow_manager.line"
 PROTOCOL_ERROR, NOT_TEXT, TOO_BIG, SERVICE_RESTART = 1002, 1003, 1009, 1012
 #: Bytes of one packet, or of one request's body, from whoever has not been let in.
 STRANGER_LIMIT = 16 * 1024
+#: Messages of one client that are taken before others have their turn.
+_TURN = 4
+#: The packet with which a session moves to a WebSocket.
+_UPGRADE = "5"
 
 
 class Line:
@@ -33,6 +40,9 @@ class Line:
 
     Args:
         complain: makes the packet that tells a client of its malformed one.
+
+    Attributes:
+        on_upgrade: called once its session has moved to it, for a WebSocket of one that polled.
     """
 
     def __init__(
@@ -41,33 +51,83 @@ class Line:
         self.session: str | None = None
         self.admitted: bool = False
         self._visit: Visit | None = visit_of(scope)
-        self._websocket = scope["type"] == "websocket"
         self._complain = complain
+        self._take: Take | None = None
+        self._silence = self._passed = 0.0
+        self.on_upgrade: Callable[[Line], object] | None = None
         self.answered: bool = False
         self._gone = f"{scope['type']}.disconnect"
         self._receive = receive
         self._send = send
-        self._receiving: anyio.CancelScope | None = None
+        self._receiving: asyncio.Task[Any] | None = None
+        self._complaining: anyio.CancelScope | None = None
         self._sending: anyio.CancelScope | None = None
         self._ended = False
         self._cut = False
 
+    def join(self, take: Take, silence: float) -> None:
+        """Let a session's messages be taken past python-engineio, which makes two tasks for each.
+
+        Args:
+            take: takes a packet, or says that it is none of these.
+            silence: seconds after which one goes to python-engineio all the same: it takes a
+                client for gone of which it hears nothing.
+        """
+        self._take = take
+        self._silence = silence
+
     async def receive(self) -> Message:
-        """ASGI's ``receive``."""
-        if not self._ended:
-            with anyio.CancelScope() as self._receiving:
-                message = await self._receive()
-                code = self._fault_of(message)
-                if not code:
-                    return message
-                self._ended = True
-                if code == PROTOCOL_ERROR and self.admitted:
-                    told = self._complain("it is no Engine.IO packet")
-                    await self.send({"type": "websocket.send", "text": f"4{told}"})
-                await self.send({"type": "websocket.close", "code": code})
-                if self._visit is not None and not self.admitted:
-                    self._visit.drop()  # its reply to that is not waited for
+        """ASGI's ``receive``; it lets through what is not taken here."""
+        message = await self._next()
+        taken = 0
+        while await self._takes(message):
+            taken += 1
+            if taken % _TURN == 0:
+                await asyncio.sleep(0)  # what has arrived already is received without waiting
+            message = await self._next()
+        self._passed = time.monotonic()
+        return message
+
+    async def _takes(self, message: Message) -> bool:
+        text = message.get("text")
+        if self._take is None or text is None or time.monotonic() - self._passed > self._silence:
+            return False
+        return await self._take(text)
+
+    async def _next(self) -> Message:
+        message = None if self._ended else await self._until_ended()
+        code = 0 if message is None else self._fault_of(message)
+        if message is not None and not code:
+            self._note_upgrade(message)
+            return message
+        if code:
+            await self._turn_away(code)
         return {"type": self._gone, "code": SERVICE_RESTART}
+
+    async def _until_ended(self) -> Message | None:
+        """What comes next; ``None`` once `end` was called.
+
+        By hand: a cancel scope for each message is a tenth of what a request costs here.
+        """
+        self._receiving = task = asyncio.current_task()
+        try:
+            return await self._receive()
+        except asyncio.CancelledError:
+            if not self._ended or task is None or task.uncancel():
+                raise
+            return None
+        finally:
+            self._receiving = None
+
+    async def _turn_away(self, code: int) -> None:
+        self._ended = True
+        with anyio.CancelScope() as self._complaining:
+            if code == PROTOCOL_ERROR and self.admitted:
+                told = self._complain("it is no Engine.IO packet")
+                await self.send({"type": "websocket.send", "text": f"4{told}"})
+            await self.send({"type": "websocket.close", "code": code})
+            if self._visit is not None and not self.admitted:
+                self._visit.drop()  # its reply to that is not waited for
 
     async def send(self, message: Message) -> None:
         """ASGI's ``send``.
@@ -81,6 +141,15 @@ class Line:
                 await self._send(message)
                 return
         raise ConnectionResetError("the connection was cut")
+
+    def _note_upgrade(self, message: Message) -> None:
+        if self.on_upgrade is not None and message.get("text") == _UPGRADE:
+            self.on_upgrade(self)
+            self.on_upgrade = None
+
+    def carry(self, frame: bytes) -> bool:
+        """Send a WebSocket frame at once; ``False``: it must go by `send`."""
+        return not self._ended and self._visit is not None and self._visit.write(frame)
 
     def _fault_of(self, message: Message) -> int:
         """The code to close with for what a client sent; 0 where nothing is wrong with it."""
@@ -102,15 +171,19 @@ class Line:
             self._visit.admit()
 
     def leave(self) -> None:
-        """It is over; the connection of an HTTP request may carry another one."""
-        if self._visit is not None and self.admitted and not self._websocket:
+        """It is over; the connection of an HTTP request may carry another one.
+
+        That of a WebSocket ends: by itself, or after a while where its client takes nothing.
+        """
+        if self._visit is not None and self.admitted:
             self._visit.rest()
 
     def end(self) -> None:
         """Receive nothing more."""
         self._ended = True
-        if self._receiving is not None:
-            self._receiving.cancel()
+        for waiting in (self._receiving, self._complaining):
+            if waiting is not None:
+                waiting.cancel()
 
     def cut(self) -> None:
         """Receive and send nothing more."""
@@ -126,59 +199,3 @@ def visit_of(scope: Scope) -> Visit | None:
     """The connection under an ASGI scope, where the server is ours."""
     found: Visit | None = (scope.get("state") or {}).get(VISIT)
     return found
-
-
-class Lines:
-    """All lines, and which of them belong to an Engine.IO session."""
-
-    def __init__(self) -> None:
-        self._open: set[Line] = set()
-        self._sessions: dict[str, set[Line]] = {}
-        self._closed = anyio.Event()
-
-    @contextmanager
-    def opened(self, line: Line, session: str | None) -> Iterator[Line]:
-        """Hold a line for as long as it lasts."""
-        self._open.add(line)
-        if session is not None:
-            self.bind(line, session)
-        try:
-            yield line
-        finally:
-            self._open.discard(line)
-            self._unbind(line)
-            line.leave()
-            self._closed.set()
-
-    def bind(self, line: Line, session: str) -> None:
-        """Say which session a line belongs to."""
-        line.session = session
-        self._sessions.setdefault(session, set()).add(line)
-
-    def _unbind(self, line: Line) -> None:
-        if line.session is None:
-            return
-        lines = self._sessions[line.session]
-        lines.discard(line)
-        if not lines:
-            del self._sessions[line.session]
-
-    def of(self, session: str) -> list[Line]:
-        """The lines of one session."""
-        return list(self._sessions.get(session, ()))
-
-    def end_all(self) -> None:
-        """End every line."""
-        for line in list(self._open):
-            line.end()
-
-    def cut_all(self) -> None:
-        """Cut every line."""
-        for line in list(self._open):
-            line.cut()
-
-    async def emptied(self) -> None:
-        """Wait until no line is open."""
-        while self._open:
-            self._closed = anyio.Event()
-            await self._closed.wait()

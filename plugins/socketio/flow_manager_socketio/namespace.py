@@ -18,7 +18,7 @@ from flow_manager_core.log import Log
 from flow_manager_core.models import Answer, Client, Fault
 from flow_manager_core.throttle import Throttle
 from flow_manager_socketio.access import Access
-from flow_manager_socketio.clients import ConnectedClient
+from flow_manager_socketio.clients import Audience, ConnectedClient, Reply
 from flow_manager_socketio.engine import NAMESPACE
 from flow_manager_socketio.jsontext import Unreadable, encode
 from flow_manager_socketio.packets import Attachment
@@ -47,40 +47,39 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
         self._limits = limits
         self._log = log
         self._clients: dict[str, ConnectedClient] = {}
+        self.audience: Audience = Audience()
         self._closing = False
         self._refusals = Throttle()
-
-    @property
-    def client_count(self) -> int:
-        """How many clients are in."""
-        return len(self._clients)
 
     def close(self) -> None:
         """Answer every further request, and those that get cancelled, with `ShuttingDown`."""
         self._closing = True
 
-    async def trigger_event(self, event: object, *args: Any) -> object:
-        """Take everything that python-socketio has to say.
-
-        A client may emit an event named ``connect`` or ``disconnect``; the real ones come while
-        python-socketio has the client marked as coming or going.
-
-        Returns:
-            What the acknowledgement carries.
+    async def trigger_event(self, event: str, *args: Any) -> None:
+        """Hear of a client that comes or goes; requests come by `reply`.
 
         Raises:
             ClientRefused: for a client that is not let in.
         """
         sid, *arguments = args
-        manager = self.server.manager
-        if event == "connect" and manager.is_pre_connected(sid, NAMESPACE):
+        if event == "connect":
             self._connect(sid, *arguments)
-            return None
-        if event == "disconnect" and not manager.is_connected(sid, NAMESPACE):
+        else:
             self._disconnect(sid)
-            return None
+
+    async def reply(
+        self, sid: str, name: object, arguments: list[object], acknowledged: bool
+    ) -> Reply | None:
+        """Carry out what a client emitted; ``None``: it is gone.
+
+        Args:
+            acknowledged: whether it asked for an acknowledgement.
+        """
         client = self._clients.get(sid)
-        return None if client is None else await self._request(client, event, arguments)
+        if client is None:
+            return None
+        answer, body = await self._request(client, name, arguments)
+        return Reply(answer.event if client.needs_event(acknowledged) else None, body)
 
     def _connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
         if self._closing:
@@ -111,12 +110,16 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
     def _disconnect(self, sid: str) -> None:
         client = self._clients.pop(sid, None)
         if client is not None:
+            if client.listens:
+                self.audience.discard(client)
             client.session.close()
             self._log.info("Client disconnected", client=sid, by=client.admission.holder.name)
 
     async def welcome(self, sid: str) -> None:
         """Greet a client that has just come in, and let it have its events from now on."""
         client = self._clients[sid]
+        client.listens = True
+        self.audience.add(client)
         news = [event for event in self._gateway.news() if client.wants(event.name)]
         for room in client.rooms():
             await self.enter_room(sid, room)
@@ -125,37 +128,38 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
             "version": self._gateway.version,
             "backend": self._gateway.backend_name,
             "role": str(client.admission.holder.role),
+            "answers": client.admission.answers,
             "timestamp": now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         }
-        await self.emit("connected", encode(greeting), to=sid)
+        self.server.tell(sid, "connected", encode(greeting))
         for event in news:
-            await self.emit(event.name, encode(self._gateway.event_body(event)), to=sid)
+            self.server.tell(sid, event.name, encode(self._gateway.event_body(event)))
         self._log.info("Client connected", client=sid, by=client.admission.holder.name)
 
     async def _tell(self, sid: str, event: Event) -> None:
         """Tell one client something, and wait until it has read most of what it was told."""
         if sid in self._clients:
-            await self.emit(event.name, encode(self._gateway.event_body(event)), to=sid)
+            self.server.tell(sid, event.name, encode(self._gateway.event_body(event)))
         await asyncio.sleep(0)  # queueing waits for nobody
         while sid in self._clients and not self.server.has_room(sid):  # noqa: ASYNC110  # see `Crowd`
             await asyncio.sleep(_GLANCE)
 
     async def _request(
         self, client: ConnectedClient, name: object, arguments: list[object]
-    ) -> orjson.Fragment:
+    ) -> tuple[Answer, orjson.Fragment]:
         try:
-            return await self._deliver(client, await self._answer(client, name, arguments))
+            return _written(await self._answer(client, name, arguments))
         except asyncio.CancelledError:
             if not self._closing:
                 raise
             # The task ends here all the same; the client learns why.
-            return await self._deliver(client, self._error(ShuttingDown("The service is closing")))
+            return _written(self._error(ShuttingDown("The service is closing")))
         except Exception as error:  # noqa: BLE001 - no handler may raise: it would not answer
             self._log.error("Request failed", client=client.sid, error=repr(error), exc_info=error)
             fault = SystemFault(
                 "The request failed unexpectedly", operation=str(name)[:_NAME_LIMIT]
             )
-            return await self._deliver(client, self._error(fault))
+            return _written(self._error(fault))
 
     async def _answer(
         self, client: ConnectedClient, name: object, arguments: list[object]
@@ -174,13 +178,12 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
         finally:
             client.in_flight -= 1
 
-    async def _deliver(self, client: ConnectedClient, answer: Answer) -> orjson.Fragment:
-        body = encode(answer.body)
-        await self.emit(answer.event, body, to=client.sid)
-        return body
-
     def _error(self, error: FlowManagerError) -> Answer:
         return Answer("error", self._gateway.error_body(error))
+
+
+def _written(answer: Answer) -> tuple[Answer, orjson.Fragment]:
+    return answer, encode(answer.body)
 
 
 def _faults_of_call(name: object, arguments: list[object]) -> list[Fault]:

@@ -10,7 +10,8 @@ from socketio import packet
 from flow_manager_socketio import jsontext
 
 _CONTROL_PACKET_LIMIT = 16
-_MESSAGE = "4"
+#: The type of an Engine.IO packet that carries one of Socket.IO.
+MESSAGE = "4"
 _CONTROLS = frozenset("12356")
 _SOCKETIO_TYPES = frozenset("0123456")
 _EVENTS = (packet.EVENT, packet.BINARY_EVENT)
@@ -76,6 +77,6 @@ def well_formed(text: str) -> bool:
     python-engineio parses what follows the type as JSON before anyone can catch its failure; a
     packet that passes here does not get that far.
     """
-    if text[:1] == _MESSAGE:
+    if text[:1] == MESSAGE:
         return text[1:2] in _SOCKETIO_TYPES
     return text[:1] in _CONTROLS and len(text) <= _CONTROL_PACKET_LIMIT

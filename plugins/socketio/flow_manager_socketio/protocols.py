@@ -7,6 +7,7 @@ import importlib.util
 import logging
 from typing import Any
 
+from uvicorn.protocols.utils import is_ssl
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from flow_manager_socketio.visits import VISIT, Visit
@@ -32,12 +33,33 @@ class Attended:
         self._visit: Visit = self.app_state[VISIT]
 
     def connection_made(self, transport: Any) -> None:
+        if is_ssl(transport) and not isinstance(transport, ClosedOnce):
+            transport = ClosedOnce(transport)
         self._visit.ends_by(transport.abort)
         super().connection_made(transport)  # type: ignore[misc]  # of the protocol beside
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._visit.leave()
         super().connection_lost(exc)  # type: ignore[misc]
+
+
+class ClosedOnce:
+    """A TLS transport that can be aborted however often it was closed.
+
+    uvicorn closes twice. asyncio's then forgets what it has to abort, and waits 30 s for a peer
+    that does not say goodbye: beyond the end of the service, and of the event loop.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def close(self) -> None:
+        """Say goodbye and wait for the peer's."""
+        if not self._transport.is_closing():
+            self._transport.close()
 
 
 class WebSocket(Attended, WebSocketsSansIOProtocol):
@@ -47,6 +69,18 @@ class WebSocket(Attended, WebSocketsSansIOProtocol):
         super().__init__(*args, **kwargs)
         self.conn.logger = _SILENT
         self.conn.debug = False  # it would log every frame, tokens included
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._visit.writes_by(self._write)
+
+    def _write(self, frame: bytes) -> bool:
+        """Send a frame past `send`, which would make it anew for each client."""
+        ready = self.handshake_complete and self.writable.is_set()
+        if not ready or self.close_sent or self.transport.is_closing():
+            return False
+        self.transport.write(frame)
+        return True
 
     def data_received(self, data: bytes) -> None:
         if self._visit.takes(len(data)):

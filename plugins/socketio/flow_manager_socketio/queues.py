@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from attrs import frozen
+from engineio import packet as engine_packet
+
+from flow_manager_socketio.frames import text_frame
 
 #: Seconds without a read after which a client is no longer waited for, and between two looks.
 _STALLED, _GLANCE = 0.1, 0.002
@@ -48,8 +51,34 @@ class Crowd:
             await asyncio.sleep(_GLANCE)
 
 
+class Carrier(Protocol):
+    """What can take a packet at once."""
+
+    def carry(self, frame: bytes) -> bool:
+        """Send a WebSocket frame; ``False``: it cannot be sent now."""
+
+
+class Message(engine_packet.Packet):  # type: ignore[misc]  # python-engineio has no types
+    """An Engine.IO packet that carries one of Socket.IO, written once for all who get it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(engine_packet.MESSAGE, text)
+        self._frame: bytes | None = None
+
+    @property
+    def frame(self) -> bytes:
+        """It as a WebSocket frame of a server, which is the same for everyone: it has no mask."""
+        if self._frame is None:
+            self._frame = text_frame(self.encode())
+        return self._frame
+
+
 class ClientQueue(asyncio.Queue[Any]):
     """Counts packets and characters as they come and go.
+
+    While python-engineio's writer waits for something to send, and the client takes it, messages
+    go straight to its WebSocket: waking the writer costs more than sending. Other packets always
+    wake it, pings above all: a writer that hears nothing for 45 s takes its client for gone.
 
     Args:
         limits: checked before a packet is put, so that one large packet always may.
@@ -70,6 +99,41 @@ class ClientQueue(asyncio.Queue[Any]):
         self._on_overflow = on_overflow
         self._size = 0
         self._overflowed = False
+        self._carrier: Carrier | None = None
+        self._waiting = 0
+
+    def attach(self, carrier: Carrier) -> None:
+        """Say what takes messages at once."""
+        self._carrier = carrier
+
+    async def get(self) -> Any:
+        """Wait for a packet."""
+        self._waiting += 1
+        try:
+            return await super().get()
+        finally:
+            self._waiting -= 1
+
+    async def put(self, item: Any) -> None:
+        """Put a packet, which never waits."""
+        self.put_nowait(item)
+
+    def tell(self, *messages: Message) -> None:
+        """Send messages in one go, or let them wait behind what does."""
+        if self._is_idle and self._carry(messages):
+            return
+        for message in messages:
+            self.put_nowait(message)
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether the writer waits, so that nothing can be overtaken."""
+        return self._waiting > 0 and self.empty()
+
+    def _carry(self, messages: Sequence[Message]) -> bool:
+        if self._carrier is None:
+            return False
+        return self._carrier.carry(b"".join([message.frame for message in messages]))
 
     def _put(self, item: Any) -> None:
         if not self._overflowed and self._is_full():

@@ -25,11 +25,15 @@ class Relay:
     Args:
         emit: takes the event's name, its body, and the rooms that get it. Must not wait for a
             client.
+        hears: whether anyone gets an event of this name.
     """
 
-    def __init__(self, gateway: Gateway, emit: Emit, log: Log) -> None:
+    def __init__(
+        self, gateway: Gateway, emit: Emit, hears: Callable[[str], bool], log: Log
+    ) -> None:
         self._gateway = gateway
         self._emit = emit
+        self._hears = hears
         self._log = log
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -37,6 +41,7 @@ class Relay:
         while True:
             try:
                 async with self._gateway.subscribe() as events:
+                    events.wants = self._wants
                     task_status.started()
                     task_status = anyio.TASK_STATUS_IGNORED
                     async for event in events:
@@ -50,7 +55,12 @@ class Relay:
                     "error", encode(self._gateway.error_body(error)), [ALL_EVENTS, room_of("error")]
                 )
 
+    def _wants(self, kind: type[Event]) -> bool:
+        return self._hears(kind.name)
+
     async def _tell(self, event: Event) -> None:
+        if not self._hears(event.name):
+            return
         try:
             body = encode(self._gateway.event_body(event))
         except (TypeError, ValueError, RecursionError) as error:

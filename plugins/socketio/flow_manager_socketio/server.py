@@ -110,6 +110,19 @@ class _Server(uvicorn.Server):
         self.started = True
         self.listening.set()
 
+    async def cut(self) -> None:
+        """End every connection that is left, whatever state it is in, and what runs for it."""
+        with anyio.move_on_after(_TASKS_GRACE):
+            for acceptor in self.servers:
+                await acceptor.wait_closed()
+        with anyio.move_on_after(_TASKS_GRACE):
+            while connections := list(self.server_state.connections):
+                for connection in connections:
+                    connection.transport.abort()
+                await asyncio.sleep(0)  # a transport tells of its end in a later turn
+        if self.server_state.tasks:
+            await asyncio.wait(set(self.server_state.tasks), timeout=_TASKS_GRACE)
+
     def _attend(self, visit: Visit) -> asyncio.Protocol:
         protocol: Any = self.config.http_protocol_class
         made: asyncio.Protocol = protocol(
@@ -165,10 +178,7 @@ class HttpServer:
         # Shielded: cut off in the middle, uvicorn would leave its sockets open.
         with anyio.CancelScope(shield=True):
             await server.serve(sockets)
-            for connection in list(server.server_state.connections):
-                connection.transport.abort()
-            if server.server_state.tasks:
-                await asyncio.wait(set(server.server_state.tasks), timeout=_TASKS_GRACE)
+            await server.cut()
 
     def _config(self, app: App) -> uvicorn.Config:
         return _Config(

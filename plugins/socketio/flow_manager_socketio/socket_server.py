@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 import socketio
-from engineio import packet as engine_packet
-from engineio.exceptions import SocketIsClosedError
 from socketio import packet
 
 from flow_manager_core.errors import FlowManagerError, InvalidRequest
 from flow_manager_core.log import Log
 from flow_manager_core.models import Fault
+from flow_manager_socketio.clients import Reply
 from flow_manager_socketio.engine import NAMESPACE, Engine, EngineParts, Watch
 from flow_manager_socketio.jsontext import encode
-from flow_manager_socketio.line import LINE, Lines
+from flow_manager_socketio.line import LINE, Line
+from flow_manager_socketio.lines import Lines
 from flow_manager_socketio.pace import Pace
-from flow_manager_socketio.packets import MalformedPacket, TextPacket
+from flow_manager_socketio.packets import MESSAGE, MalformedPacket, TextPacket
+from flow_manager_socketio.queues import Message
 from flow_manager_socketio.settings import SocketIOSettings
 from flow_manager_socketio.tasks import OwnedTasks
 from flow_manager_socketio.wirelog import WireLog
+
+#: Carries out what a client emitted: its id, the event, its arguments, whether it asked for an
+#: acknowledgement.
+Replying = Callable[[str, object, list[object], bool], Awaitable[Reply | None]]
 
 
 class ClientManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketio has no types
@@ -41,13 +47,9 @@ class ClientManager(socketio.AsyncManager):  # type: ignore[misc]  # python-sock
         self, event: str, data: Any, namespace: str, room: Any = None, **_options: Any
     ) -> None:
         """Queue an event for everyone in the rooms; never waits for a client."""
-        text = TextPacket(namespace=namespace, data=[event, data]).encode()
-        message = engine_packet.Packet(engine_packet.MESSAGE, text)
+        message = event_message(event, data)
         for _sid, session in list(self.get_participants(namespace, room)):
-            try:
-                await self.server.eio.send_packet(session, message)
-            except SocketIsClosedError:
-                continue  # it left while we were counting; its disconnect is under way
+            self.server.eio.tell(session, message)
 
 
 class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has no types
@@ -55,6 +57,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socket
 
     eio: Engine
     doorkeeper: Watch
+    reply: Replying
 
     def __init__(
         self,
@@ -104,10 +107,16 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socket
         sid = self.manager.sid_from_eio_sid(session, NAMESPACE)
         return sid is not None and bool(self.manager.is_connected(sid, NAMESPACE))
 
-    def session_of(self, sid: str) -> str:
-        """The Engine.IO session of a client."""
-        session: str = self.manager.eio_sid_from_sid(sid, NAMESPACE)
+    def session_of(self, sid: str) -> str | None:
+        """The Engine.IO session of a client, while it is in."""
+        session: str | None = self.manager.eio_sid_from_sid(sid, NAMESPACE)
         return session
+
+    def tell(self, sid: str, event: str, body: Any) -> None:
+        """Send an event to one client; one that is gone gets none."""
+        session = self.session_of(sid)
+        if session is not None:
+            self.eio.tell(session, event_message(event, body))
 
     def complaint(self, reason: str) -> str:
         """The packet that tells a client that one of its own cannot be read."""
@@ -119,10 +128,22 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socket
         socket = self.eio.sockets.get(self.session_of(sid))
         return socket is None or socket.queue.has_room
 
+    def join(self, session: str, line: Line) -> None:
+        """A session lives on a WebSocket from now on: messages go straight, both ways."""
+        self.eio.attach(session, line)
+        line.join(partial(self._take, session), self.eio.ping_timeout / 2)
+
+    async def _take(self, session: str, text: str) -> bool:
+        if text[:1] != MESSAGE or len(text) > self.eio.max_http_buffer_size:
+            return False
+        await self._received(session, text[1:])
+        return True
+
     async def _opened(self, session: str, environ: dict[str, Any]) -> Any:
         line = environ["asgi.scope"].get(LINE)
         if line is not None and line.session is None:
             self._lines.bind(line, session)
+            self.join(session, line)
         refused = await self._handle_eio_connect(session, environ)
         await self.doorkeeper.opened(session)
         return refused
@@ -133,6 +154,31 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socket
         self._pace.forget(session)
         await self._handle_eio_disconnect(session, reason)
         await self.eio.release_poll(session)
+
+    async def _send_packet(self, eio_sid: str, pkt: TextPacket) -> None:
+        """Send what answers a CONNECT."""
+        self.eio.tell(eio_sid, Message(pkt.encode()))
+
+    async def _handle_event_internal(  # as python-socketio calls it
+        self,
+        server: object,
+        sid: str,
+        eio_sid: str,
+        data: list[Any],
+        namespace: str,
+        id: int | None,
+    ) -> None:
+        """Answer a request: by the response event first, and by the acknowledgement."""
+        reply = await self.reply(sid, data[0], data[1:], id is not None)
+        if reply is None:
+            return
+        messages = []
+        if reply.event is not None:
+            messages.append(event_message(reply.event, reply.body))
+        if id is not None:
+            acknowledgement = TextPacket(packet.ACK, [reply.body], namespace, id)
+            messages.append(Message(acknowledgement.encode()))
+        self.eio.tell(eio_sid, *messages)
 
     async def _received(self, session: str, data: object) -> None:
         await self._hold_back(session)
@@ -174,6 +220,11 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socket
         await self.eio.close_session(session, told, discard=False)
         for line in self._lines.of(session):
             line.end()
+
+
+def event_message(event: str, body: Any) -> Message:
+    """An event as all get it."""
+    return Message(TextPacket(namespace=NAMESPACE, data=[event, body]).encode())
 
 
 def error_packet(body: Mapping[str, Any]) -> str:

@@ -27,7 +27,7 @@ class Visit:
         address: the peer's, without its port.
     """
 
-    __slots__ = ("_end", "_taken", "_timer", "_visitors", "address", "known", "since")
+    __slots__ = ("_end", "_taken", "_timer", "_visitors", "_write", "address", "known", "since")
 
     def __init__(self, visitors: Visitors, address: str) -> None:
         self.address: str = address
@@ -35,12 +35,21 @@ class Visit:
         self.since: float = 0.0
         self._visitors = visitors
         self._end: Callable[[], object] | None = None
+        self._write: Callable[[bytes], bool] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._taken = 0
 
     def ends_by(self, end: Callable[[], object]) -> None:
         """Say what drops the connection as it is now."""
         self._end = end
+
+    def writes_by(self, write: Callable[[bytes], bool]) -> None:
+        """Say what sends a WebSocket frame at once, or tells that it cannot."""
+        self._write = write
+
+    def write(self, frame: bytes) -> bool:
+        """Send a WebSocket frame; ``False``: it cannot be sent now."""
+        return self._write is not None and self._write(frame)
 
     def begin(self) -> None:
         """Start the clock: a stranger has come."""
@@ -79,7 +88,7 @@ class Visit:
 
     def leave(self) -> None:
         """The connection has ended."""
-        self._end = None
+        self._end = self._write = None
         self._visitors.discard(self)
         self._stop()
 

@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from flow_manager_core.bus import LIMIT
-from flow_manager_core.events import MessageReceived
+from flow_manager_core.events import ContainerLogged, MessageReceived
 from flow_manager_socketio.settings import SocketIOSettings
 
 pytestmark = pytest.mark.anyio
@@ -165,3 +165,32 @@ async def test_polling_client_that_stops_polling_is_dropped(
         with anyio.fail_after(5):
             while "Client disconnected" not in caplog.text:
                 await anyio.sleep(0.01)
+
+
+async def test_event_is_written_for_as_long_as_somebody_hears_it(
+    serving: Any, meeting: Any, gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    write = gateway.event_body
+
+    def note(event: Any) -> Any:
+        written.append(event.container_id)
+        return write(event)
+
+    monkeypatch.setattr(gateway, "event_body", note)
+    quiet = {"token": TOKEN, "events": ["container_log"]}
+    async with serving() as served, meeting(served, quiet) as steady:
+        served.gateway.publish("unheard")
+        async with meeting(served) as passing:
+            served.gateway.publish("heard")
+            await passing.hears("status_changed")
+        with anyio.fail_after(10):
+            while not served.gateway.left:
+                await anyio.sleep(0.01)
+        served.gateway.publish("missed")
+        await steady.ask("echo", 1)
+        served.gateway.bus.publish(
+            ContainerLogged(container_id="last", follow_id="f", lines=[], cursor="")
+        )
+        await steady.hears("container_log")
+    assert written == ["heard", "last"]

@@ -140,8 +140,10 @@ def test_a_thousand_requests_at_once_are_all_answered(service: Service) -> None:
 def flood_without_reading(client: Wire) -> None:
     """Ask for ever, read nothing, until the service has had enough."""
     packet = frame(TEXT, b'421["list_containers",{"x":1}]') * 100
-    client.socket.settimeout(60)
-    with suppress(Ended):
+    # The kernel may bring both sides to a standstill before the queue of answers is full: such a
+    # client costs no more, and is ended by its pings.
+    client.socket.settimeout(20)
+    with suppress(Ended, TimeoutError):
         while True:
             client.write(packet)
 

@@ -12,6 +12,7 @@ import pytest
 from flow_manager_socketio.settings import SocketIOSettings
 
 pytestmark = pytest.mark.anyio
+TOKEN = "a token of some length"
 
 
 async def test_answer_comes_as_event_and_as_acknowledgement(serving: Any, meeting: Any) -> None:
@@ -36,6 +37,28 @@ async def test_answer_event_comes_without_an_acknowledgement_asked(
     async with serving() as served, meeting(served) as person:
         await person.sio.emit("echo", {"n": 1})
         assert await person.hears("echoed") == {"payload": {"n": 1}}
+
+
+async def test_client_that_wants_acknowledgements_alone_gets_no_event_but_where_it_asked_for_none(
+    serving: Any, meeting: Any
+) -> None:
+    auth = {"token": TOKEN, "answers": "ack"}
+    async with serving() as served, meeting(served, auth) as person:
+        assert (await person.hears("connected"))["answers"] == "ack"
+        assert await person.ask("echo", 1) == {"payload": 1}
+        assert (await person.ask("no_such_operation"))["error_type"] == "container_not_found"
+        await person.sio.emit("echo", 2)
+        assert await person.hears("echoed") == {"payload": 2}
+        assert person.names() == ["connected", "echoed"]
+
+
+async def test_client_that_chooses_nothing_gets_answers_twice_and_is_told_so(
+    serving: Any, meeting: Any
+) -> None:
+    async with serving() as served, meeting(served) as person:
+        assert (await person.hears("connected"))["answers"] == "both"
+        await person.ask("echo", 1)
+        assert person.names() == ["connected", "echoed"]
 
 
 async def test_answer_goes_to_the_asking_client_alone(serving: Any, meeting: Any) -> None:

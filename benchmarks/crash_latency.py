@@ -14,14 +14,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +31,9 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from benchmarks.bare_listener import BareListener, Died, bare_listener  # noqa: E402
+from benchmarks.engine import engine_of_choice, image_of  # noqa: E402
 from benchmarks.figures import Figures, figures, table  # noqa: E402
 from tests.e2e.service import Service  # noqa: E402
-from tests.support.engine import DockerEngine, choose  # noqa: E402
-from tests.support.images import FLOW_IMAGE, debian_tar, import_image  # noqa: E402
 
 FLOW = ROOT / "tests" / "e2e" / "flows" / "flow.py"
 #: Seconds that anything may take.
@@ -190,24 +187,6 @@ class Bench:
             while answer.get("error"):
                 await asyncio.sleep(0.005)
                 answer = await client.ask("send_message", container_id=NAME, **question)
-
-
-@contextmanager
-def engine_of_choice(logs: Path) -> Iterator[DockerEngine]:
-    """The engine that DOCKER_HOST names, else the tests' choice."""
-    if url := os.environ.get("DOCKER_HOST"):
-        yield DockerEngine(url)
-        return
-    with choose(logs) as chosen:
-        yield chosen
-
-
-def image_of(engine: DockerEngine) -> str:
-    """An image with Python, made if need be."""
-    with engine.client() as client:
-        if client.images(FLOW_IMAGE):
-            return FLOW_IMAGE
-        return import_image(client, FLOW_IMAGE, debian_tar(), "python3")
 
 
 async def measure(service: Service, rounds: int, crashes: int) -> Samples:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,8 +61,13 @@ def is_there(module: Module) -> bool:
     return find_spec(f"benchmarks.{module.name}") is not None
 
 
-def measured(module: Module, rounds: int, environ: Mapping[str, str], *, quick: bool) -> Sequence[Row]:
-    """Run a module.
+def measured(
+    module: Module, rounds: int, environ: Mapping[str, str], *, quick: bool
+) -> Iterator[Row]:
+    """Run a module, and yield its rows.
+
+    Args:
+        environ: variables that it gets besides this process's.
 
     Raises:
         Unmeasured: it is missing, failed, or took too long; nothing of it runs on.
@@ -70,7 +75,7 @@ def measured(module: Module, rounds: int, environ: Mapping[str, str], *, quick: 
     if not is_there(module):
         raise Unmeasured(f"the module benchmarks/{module.name}.py is missing")
     command = [sys.executable, "-m", "benchmarks.one", module.name, f"--rounds={rounds}"]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*command, *(["--quick"] if quick else [])],
         cwd=ROOT,
         env={**os.environ, **environ},
@@ -79,22 +84,31 @@ def measured(module: Module, rounds: int, environ: Mapping[str, str], *, quick: 
         text=True,
         # A group of its own: whatever it leaves behind is ended with it.
         start_new_session=True,
-    )
-    with process:
-        out, err = _outcome(process, module)
-    if process.returncode != 0:
-        raise Unmeasured(f"benchmarks.{module.name} failed: {err.strip()[-TAIL:]}")
-    return [Row(**json.loads(line)) for line in out.splitlines()]
+    ) as process:
+        out, err, why = _outcome(process, module.seconds)
+    yield from (Row(**json.loads(line)) for line in out.splitlines())
+    if why is None and process.returncode != 0:
+        why = f"failed: {err.strip()[-TAIL:]}"
+    if why is not None:
+        raise Unmeasured(f"benchmarks.{module.name} {why}")
 
 
-def _outcome(process: subprocess.Popen[str], module: Module) -> tuple[str, str]:
+def _outcome(process: subprocess.Popen[str], seconds: float) -> tuple[str, str, str | None]:
+    """Wait for a module; return its output, its error output, and what was wrong with its time."""
     try:
-        return process.communicate(timeout=module.seconds)
+        return (*process.communicate(timeout=seconds), None)
     except subprocess.TimeoutExpired:
+        _end(process)
+        return (*process.communicate(), f"took over {seconds:g} s")
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a module in order, and then whatever is left of its group."""
+    if process.poll() is None:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(UNWIND)
-        raise Unmeasured(f"benchmarks.{module.name} took over {module.seconds:g} s") from None
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

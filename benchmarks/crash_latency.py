@@ -49,6 +49,8 @@ class Client:
         self._io = socketio.AsyncClient(reconnection=False)
         self._io.on("*", self._record)
         self._told: list[tuple[str, int]] = []
+        #: When flows said that they leave, by their own clock.
+        self.left: list[int] = []
         self._changed = asyncio.Event()
 
     async def connect(self, service: Service) -> None:
@@ -72,8 +74,10 @@ class Client:
                 await self._changed.wait()
         return times[count - 1]
 
-    async def _record(self, name: str, _body: Any = None) -> None:
+    async def _record(self, name: str, body: Any = None) -> None:
         self._told.append((name, time.time_ns()))
+        if name == "message_received" and body["message"]["command"] == "leaving":
+            self.left.append(body["message"]["data"])
         self._changed.set()
 
 
@@ -84,14 +88,20 @@ class Samples:
     bare: list[float] = attrs.field(factory=list)
     told: list[float] = attrs.field(factory=list)
     after_bare: list[float] = attrs.field(factory=list)
+    exit_to_bare: list[float] = attrs.field(factory=list)
+    exit_to_known: list[float] = attrs.field(factory=list)
+    exit_to_told: list[float] = attrs.field(factory=list)
     from_process: list[float] = attrs.field(factory=list)
     from_listening: list[float] = attrs.field(factory=list)
 
-    def crash(self, died: Died, told_ns: int) -> None:
-        """Take one crash."""
+    def crash(self, died: Died, told_ns: int, left_ns: int) -> None:
+        """Take one crash: the engine's word, the client's, and the flow's last."""
         self.bare.append((died.received_ns - died.engine_ns) / 1e6)
         self.told.append((told_ns - died.engine_ns) / 1e6)
         self.after_bare.append((told_ns - died.received_ns) / 1e6)
+        self.exit_to_bare.append((died.received_ns - left_ns) / 1e6)
+        self.exit_to_known.append((died.known_ns - left_ns) / 1e6)
+        self.exit_to_told.append((told_ns - left_ns) / 1e6)
 
     def figures(self) -> list[Figures]:
         """Sum up."""
@@ -101,6 +111,9 @@ class Samples:
             figures("die -> client told", "ms", self.told),
             figures("bare listener -> client told", "ms", self.after_bare),
             figures("client told : bare listener", "ratio", ratios),
+            figures("exit -> bare listener", "ms", self.exit_to_bare),
+            figures("exit -> bare listener has looked", "ms", self.exit_to_known),
+            figures("exit -> client told", "ms", self.exit_to_told),
             figures("restart: process start -> first flow answers", "s", self.from_process),
             figures("restart: listening -> first flow answers", "s", self.from_listening),
         ]
@@ -169,11 +182,12 @@ class Bench:
         return client
 
     async def _crash(self, client: Client, listener: BareListener, number: int) -> None:
-        message = {"command": "exit", "data": EXIT_CODE}
+        message = {"command": "leave", "data": EXIT_CODE}
         await client.ask("send_message", container_id=NAME, message=message)
         told_ns = await client.told("container_crashed", number)
         await asyncio.to_thread(listener.wait_for, number, PATIENCE)
-        self.samples.crash(listener.deaths[number - 1], told_ns)
+        # Its last message came before: it was read before the channel's end was.
+        self.samples.crash(listener.deaths[number - 1], told_ns, client.left[number - 1])
         await client.told("container_recovered", number)
         await self._flow_answers(client)
 

@@ -7,14 +7,13 @@ Both are counted from the moment at which the flow's program leaves, by the same
 from __future__ import annotations
 
 import asyncio
-import shutil
 import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.crash_latency import FLOW, measure
+from benchmarks.crash_latency import measure, put_code
 from benchmarks.engine import any_engine, image_of
 from benchmarks.one import alone
 from benchmarks.rows import Row
@@ -30,8 +29,7 @@ def rows(rounds: int, quick: bool) -> Iterator[Row]:
     rounds, crashes = (1, 2) if quick else (rounds, CRASHES)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fm-bench-")))
-        (folder / "code").mkdir()
-        shutil.copy(FLOW, folder / "code")
+        put_code(folder)
         engine = stack.enter_context(any_engine())
         service = stack.enter_context(
             Service(folder, "docker", image_of(engine), engine.url, LOG_LEVEL="WARNING")

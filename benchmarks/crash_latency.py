@@ -35,7 +35,7 @@ from benchmarks.engine import engine_of_choice, image_of  # noqa: E402
 from benchmarks.figures import Figures, figures, table  # noqa: E402
 from tests.e2e.service import Service  # noqa: E402
 
-FLOW = ROOT / "tests" / "e2e" / "flows" / "flow.py"
+FLOWS = (ROOT / "tests" / "e2e" / "flows" / "flow.py", ROOT / "benchmarks" / "leaving_flow.py")
 #: Seconds that anything may take.
 PATIENCE = 30.0
 EXIT_CODE = 3
@@ -135,7 +135,7 @@ class Bench:
             "create_container",
             image=self._service.image,
             name=NAME,
-            command=self._service.command("flow.py"),
+            command=self._service.command("leaving_flow.py"),
             code_path=str(self._service.root / "code"),
             restart={"policy": "on-crash", "max_attempts": 100_000, "first_delay": 0, "jitter": 0},
             start=True,
@@ -203,6 +203,13 @@ class Bench:
                 answer = await client.ask("send_message", container_id=NAME, **question)
 
 
+def put_code(folder: Path) -> None:
+    """Put the flow's programs into the folder ``code`` of a service's own."""
+    (folder / "code").mkdir()
+    for program in FLOWS:
+        shutil.copy(program, folder / "code")
+
+
 async def measure(service: Service, rounds: int, crashes: int) -> Samples:
     """Run all rounds on a service that has been started."""
     bench = Bench(service)
@@ -228,8 +235,7 @@ def main() -> None:
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="fm-bench-"))
     try:
-        (folder / "code").mkdir()
-        shutil.copy(FLOW, folder / "code")
+        put_code(folder)
         with engine_of_choice(folder) as engine:
             image = asked.image or image_of(engine)
             service = Service(folder, "docker", image, engine.url, LOG_LEVEL="WARNING")

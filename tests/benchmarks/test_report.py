@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.machine import this_machine
-from benchmarks.page import BEGIN, END, PAGE, PICTURE, write_page
+from benchmarks.page import BEGIN, DOCS, END, PAGE, PICTURE, write_page
 from benchmarks.report import HEADS, as_json, figure, shortfall, table, verdict
 from benchmarks.rows import Row
 
@@ -106,6 +106,12 @@ def test_the_page_s_results_are_written_anew_and_its_words_stay(tmp_path: Path) 
     assert "| rate | a relay | 90.0 /s | 100 /s | 0.80 |" in text
     assert "old" not in text
     assert (tmp_path / PICTURE).stat().st_size > 0
+
+
+def test_the_project_s_own_page_can_be_renewed() -> None:
+    page = (DOCS / PAGE).read_text()
+    assert page.index(BEGIN) < page.index(END)
+    assert f"]({PICTURE})" in page
 
 
 def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:

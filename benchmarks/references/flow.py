@@ -1,0 +1,113 @@
+"""A flow that costs next to nothing: plain sockets, the channel's frames, no package of ours.
+
+Without arguments it connects to the manager, as ``FLOW_SOCKET`` says; with a path it listens there
+and serves whoever connects, one after the other. It answers every question with its own data, and
+of two commands it makes messages: ``burst`` (``count`` of them, ``size`` characters each, at most
+``rate`` a second) and ``tell`` (one, with the time at which it was sent).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HEADER = 4
+#: Bytes asked from the kernel, and given to it, at once.
+CHUNK = 65536
+#: Seconds between two looks at the clock of a flow that has a pace.
+PACE = 0.01
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """One message as a frame."""
+    body = json.dumps(message).encode()
+    return len(body).to_bytes(HEADER, "big") + body
+
+
+def frames(connection: socket.socket) -> Iterator[list[dict[str, Any]]]:
+    """Read messages, as many at once as have arrived, until the other side closes."""
+    unread = b""
+    while data := connection.recv(CHUNK):
+        unread += data
+        found, at = [], 0
+        while len(unread) - at >= HEADER:
+            begins = at + HEADER
+            ends = begins + int.from_bytes(unread[at:begins], "big")
+            if ends > len(unread):
+                break
+            found.append(json.loads(unread[begins:ends]))
+            at = ends
+        unread = unread[at:]
+        yield found
+
+
+def serve(connection: socket.socket) -> None:
+    """Answer until the other side closes."""
+    for messages in frames(connection):
+        answers = []
+        for message in messages:
+            if message["command"] == "burst":
+                burst(connection, **message["data"])
+            elif message["command"] == "tell":
+                answers.append(encode(told(message["data"])))
+            else:
+                answers.append(encode(answer(message)))
+        if answers:
+            connection.sendall(b"".join(answers))
+
+
+def answer(question: dict[str, Any]) -> dict[str, Any]:
+    """The answer that a question gets."""
+    return {"command": "answer", "data": question["data"], "reply_to": question.get("id")}
+
+
+def told(data: Any) -> dict[str, Any]:
+    """A message that says when it was sent, in seconds of the clock that only goes forward."""
+    return {"command": "told", "data": {"at": time.monotonic(), "text": data}}
+
+
+def burst(connection: socket.socket, count: int, size: int, rate: float = 0) -> None:
+    """Send many messages, as quickly as they are taken or at a pace."""
+    frame = encode({"command": "burst", "data": "x" * size})
+    batch = max(1, int(rate * PACE) if rate else CHUNK // len(frame))
+    begun, sent = time.monotonic(), 0
+    while sent < count:
+        connection.sendall(frame * min(batch, count - sent))
+        sent += batch
+        if rate:
+            time.sleep(max(0, begun + sent / rate - time.monotonic()))
+
+
+def listen(path: str) -> None:
+    """Serve whoever connects, one after the other; a line says when they may."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        sys.stdout.write("{}\n")
+        sys.stdout.flush()
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                serve(connection)
+
+
+def connect() -> None:
+    """Serve the manager that started this program."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(os.environ["FLOW_SOCKET"])
+        serve(connection)
+
+
+if __name__ == "__main__":
+    path = sys.argv[1] if len(sys.argv) > 1 else ""
+    if path:
+        Path(path).unlink(missing_ok=True)
+        listen(path)
+    else:
+        connect()

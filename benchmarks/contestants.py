@@ -64,13 +64,13 @@ class Contestant:
 
 
 @contextmanager
-def flow_manager(**environ: str) -> Iterator[Contestant]:
+def flow_manager(kind: type[Service] = Service, **environ: str) -> Iterator[Contestant]:
     """The service with its defaults, its flow a child process; clients ask for no events."""
     root = Path(tempfile.mkdtemp(prefix="fm-bench-"))
     try:
         (root / "code").mkdir()
         shutil.copy(FLOW, root / "code")
-        with Service(root, "process", "python", "", **_DEFAULTS, **environ) as service:
+        with kind(root, "process", "python", "", **_DEFAULTS, **environ) as service:
             assert service.process
             yield Contestant(
                 name="Flow Manager",

@@ -2,8 +2,8 @@
 
     python -m benchmarks.profiled [--clients 50] [--one-way] [--seconds 5] [--lines 30]
 
-Tells by package, by function alone, and by function with all that it calls. A sampler looks a
-thousand times a second: what it adds, it adds to all alike.
+Tells by package, by function alone, and by function with all that it calls. The sampler looks at
+most a thousand times a second, as the kernel's clock allows: what it adds, it adds to all alike.
 """
 
 from __future__ import annotations
@@ -97,9 +97,8 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fm-bench-") as folder:
         found = Path(folder) / "samples.json"
-        with sampled(found) as service:
-            events = ["message_received"] if asked.one_way else []
-            service = service.asking(events=events)
+        with sampled(found) as running:
+            service = running.asking(events=["message_received"] if asked.one_way else [])
             with load(service, 1 if asked.one_way else asked.clients) as clients:
                 measure: Callable[[], object] = Asking(service, clients, asked.seconds)
                 if asked.one_way:

@@ -1,4 +1,4 @@
-"""The service with a sampler in it: what runs whenever a millisecond of processor time has passed.
+"""The service with a sampler in it: what runs whenever some processor time has passed.
 
 ``python -m benchmarks.sampled_service FILE serve ...``; SIGUSR1 begins, SIGUSR2 writes the file:
 JSON, for each stack that was seen its places from the outermost inwards, and how often.
@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from types import FrameType
 
-#: Seconds of processor time between two looks.
+#: Seconds of processor time between two looks; many a kernel's clock ticks less often.
 INTERVAL = 0.001
 
 _seen: Counter[tuple[str, ...]] = Counter()

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 from attrs import evolve, field, frozen
 
 from benchmarks.processes import Child, child
@@ -58,9 +57,9 @@ class Contestant:
         return {"container_id": self.flow, "message": message, **({"reply": True} if reply else {})}
 
     def cpu(self) -> float:
-        """Seconds of the processor that it has used so far."""
-        times = psutil.Process(self.pid).cpu_times()
-        return float(times.user + times.system)
+        """Seconds of the processor that it has used so far, finer than the kernel's ticks."""
+        # Linux's number for the clock of a process, as clock_getcpuclockid(3) makes it.
+        return time.clock_gettime((~self.pid << 3) | 2)
 
 
 @contextmanager

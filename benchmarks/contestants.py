@@ -37,24 +37,29 @@ class Contestant:
         pid: of the process that serves.
         auth: what a client presents.
         greeted: whether clients are greeted with ``connected``.
-        flow: the container that requests are about; servers that have only one look away.
+        flow: the container that answers; a bare server looks away, here and beside.
+        source: another one, whose own messages keep nobody's answers back.
     """
 
-    name: str
     port: int
     pid: int
     auth: Mapping[str, Any] = field(factory=dict)
     greeted: bool = False
     flow: str = "0" * 12
+    source: str = "0" * 12
 
     def asking(self, **auth: Any) -> Contestant:
         """The same server for clients that present something more."""
         return evolve(self, auth={**self.auth, **auth})
 
-    def payload(self, command: str, data: Any, *, reply: bool = False) -> dict[str, Any]:
-        """What ``send_message`` carries."""
-        message = {"command": command, "data": data}
-        return {"container_id": self.flow, "message": message, **({"reply": True} if reply else {})}
+    def question(self, data: Any) -> dict[str, Any]:
+        """What ``send_message`` carries to have something sent back."""
+        message = {"command": "echo", "data": data}
+        return {"container_id": self.flow, "message": message, "reply": True}
+
+    def order(self, command: str, data: Any) -> dict[str, Any]:
+        """What it carries to have the source say something by itself."""
+        return {"container_id": self.source, "message": {"command": command, "data": data}}
 
     def cpu(self) -> float:
         """Seconds of the processor that it has used so far, finer than the kernel's ticks."""
@@ -72,12 +77,12 @@ def flow_manager(kind: type[Service] = Service, **environ: str) -> Iterator[Cont
         with kind(root, "process", "python", "", **_DEFAULTS, **environ) as service:
             assert service.process
             yield Contestant(
-                name="Flow Manager",
                 port=port_of(service.url),
                 pid=service.process.pid,
                 auth={"token": service.token, "events": []},
                 greeted=True,
                 flow=_start_flow(service),
+                source=_start_flow(service),
             )
     finally:
         shutil.rmtree(root)
@@ -114,7 +119,7 @@ def bare_relay() -> Iterator[Contestant]:
             child("benchmarks.references.flow", path),
             child("benchmarks.references.relay", path) as relay,
         ):
-            yield _bare("bare relay", relay)
+            yield _bare(relay)
     finally:
         shutil.rmtree(folder)
 
@@ -123,11 +128,11 @@ def bare_relay() -> Iterator[Contestant]:
 def bare_echo() -> Iterator[Contestant]:
     """python-socketio alone, which answers by itself."""
     with child("benchmarks.references.echo") as echo:
-        yield _bare("bare echo", echo)
+        yield _bare(echo)
 
 
-def _bare(name: str, server: Child) -> Contestant:
-    return Contestant(name=name, port=server.ready["port"], pid=server.process.pid)
+def _bare(server: Child) -> Contestant:
+    return Contestant(port=server.ready["port"], pid=server.process.pid)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ class Hearing:
     def __call__(self) -> dict[str, float]:
         """Measure a round: ms to the last client, the server's processor time of a client in µs."""
         before = self.contestant.cpu()
-        payload = self.contestant.payload("tell", "x" * SIZE)
+        payload = self.contestant.order("tell", "x" * SIZE)
         found = self.clients.ask(measure="fan_outs", payload=payload, times=self.times)
         used = self.contestant.cpu() - before
         per_client = used / self.times / self.size

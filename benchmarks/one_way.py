@@ -38,7 +38,7 @@ class Listening:
         before = self.contestant.cpu()
         wanted = {"count": self.count, "size": SIZE}
         found = self.client.ask(
-            measure="one_way", payload=self.contestant.payload("burst", wanted), count=self.count
+            measure="one_way", payload=self.contestant.order("burst", wanted), count=self.count
         )
         used = self.contestant.cpu() - before
         return {"rate": found["rate"], "cpu": used / self.count * 1e6}

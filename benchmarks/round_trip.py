@@ -48,7 +48,7 @@ class Asking:
         before = self.contestant.cpu()
         found = self.clients.ask(
             measure="round_trips",
-            payload=self.contestant.payload("echo", text, reply=True),
+            payload=self.contestant.question(text),
             mark=text,
             seconds=self.seconds,
         )
@@ -59,7 +59,7 @@ class Asking:
 
 def filling(contestant: Contestant) -> str:
     """A text that makes the message as long as it should be."""
-    return "x" * (MESSAGE - len(json.dumps(contestant.payload("echo", "")["message"])))
+    return "x" * (MESSAGE - len(json.dumps(contestant.question("")["message"])))
 
 
 def rows(rounds: int, quick: bool) -> Iterator[Row]:

@@ -87,6 +87,11 @@ class Crowd:
         median = statistics.median(times)
         return {"count": done, "rate": done / seconds, "p99": p99, "median": median}
 
+    def request(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """One client asks for something without an acknowledgement."""
+        self.clients[0].send(_request(payload, acknowledged=False))
+        return {}
+
     def one_way(self, payload: Mapping[str, Any], count: int) -> dict[str, Any]:
         """One client makes the flow send messages, and counts them.
 
@@ -126,8 +131,9 @@ class Crowd:
         return now - sent
 
 
-def _request(payload: Mapping[str, Any]) -> bytes:
-    return text_frame("421" + json.dumps(["send_message", payload]))
+def _request(payload: Mapping[str, Any], *, acknowledged: bool = True) -> bytes:
+    head = "421" if acknowledged else "42"
+    return text_frame(head + json.dumps(["send_message", payload]))
 
 
 def _require(marked: bytes, packet: bytes) -> None:

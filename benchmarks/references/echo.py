@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Any
 
 from benchmarks.references.flow import told
@@ -12,11 +14,23 @@ server = new_server()
 
 @server.event  # type: ignore[untyped-decorator]
 async def send_message(_sid: str, payload: dict[str, Any]) -> Any:
-    """Acknowledge with the message; of ``tell`` everyone hears, the time of it included."""
+    """Acknowledge with the message; everyone hears of ``tell`` and ``burst``, as of a flow's."""
     message = payload["message"]
     if message["command"] == "tell":
         await server.emit("message_received", {"message": told(message["data"])})
+    elif message["command"] == "burst":
+        server.start_background_task(burst, **message["data"])
     return message
+
+
+async def burst(count: int, size: int, rate: float) -> None:
+    """Emit many messages at a pace; none comes late."""
+    message = {"command": "burst", "data": "x" * size}
+    begun, sent = time.monotonic(), 0
+    while sent < count and time.monotonic() < begun + count / rate:
+        await server.emit("message_received", {"message": message})
+        sent += 1
+        await asyncio.sleep(begun + sent / rate - time.monotonic())
 
 
 if __name__ == "__main__":

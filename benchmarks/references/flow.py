@@ -3,15 +3,17 @@
 Without arguments it connects to the manager, as ``FLOW_SOCKET`` says; with a path it listens there
 and serves whoever connects, one after the other. It answers every question with its own data, and
 of two commands it makes messages: ``burst`` (``count`` of them, ``size`` characters each, at most
-``rate`` a second) and ``tell`` (one, with the time at which it was sent).
+``rate`` a second, while it goes on answering) and ``tell`` (one, with the time of its sending).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,17 +51,32 @@ def frames(connection: socket.socket) -> Iterator[list[dict[str, Any]]]:
 
 def serve(connection: socket.socket) -> None:
     """Answer until the other side closes."""
+    line = Line(connection)
     for messages in frames(connection):
         answers = []
         for message in messages:
             if message["command"] == "burst":
-                burst(connection, **message["data"])
+                options = {"line": line, **message["data"]}
+                threading.Thread(target=burst, kwargs=options, daemon=True).start()
             elif message["command"] == "tell":
                 answers.append(encode(told(message["data"])))
             else:
                 answers.append(encode(answer(message)))
         if answers:
-            connection.sendall(b"".join(answers))
+            line.send(b"".join(answers))
+
+
+class Line:
+    """A connection on which two threads write whole frames."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def send(self, data: bytes) -> None:
+        """Write all of it before anybody else writes."""
+        with self._lock:
+            self._connection.sendall(data)
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
@@ -72,13 +89,14 @@ def told(data: Any) -> dict[str, Any]:
     return {"command": "told", "data": {"at": time.monotonic(), "text": data}}
 
 
-def burst(connection: socket.socket, count: int, size: int, rate: float = 0) -> None:
-    """Send many messages, as quickly as they are taken or at a pace."""
+def burst(line: Line, count: int, size: int, rate: float = 0) -> None:
+    """Send many messages as quickly as they are taken, or at a pace: then nothing comes late."""
     frame = encode({"command": "burst", "data": "x" * size})
     batch = max(1, int(rate * PACE) if rate else CHUNK // len(frame))
     begun, sent = time.monotonic(), 0
-    while sent < count:
-        connection.sendall(frame * min(batch, count - sent))
+    end = begun + count / rate if rate else math.inf
+    while sent < count and time.monotonic() < end:
+        line.send(frame * min(batch, count - sent))
         sent += batch
         if rate:
             time.sleep(max(0, begun + sent / rate - time.monotonic()))

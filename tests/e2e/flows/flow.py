@@ -83,6 +83,9 @@ def serve(channel):
         elif command == "exit":
             print("leaving with", data, flush=True)
             os._exit(data)
+        elif command == "leave":
+            send(channel, "leaving", time.time_ns())
+            os._exit(data)
         elif command == "kill":
             os.kill(os.getpid(), data)
         elif command == "drop":

@@ -6,19 +6,20 @@ from collections.abc import Callable, Mapping
 
 
 def alternate(
-    measures: Mapping[str, Callable[[], Mapping[str, float]]], rounds: int
+    measures: Mapping[str, Callable[[], Mapping[str, float]]], rounds: int, *, warm_up: bool = True
 ) -> dict[str, dict[str, list[float]]]:
-    """Measure each in every round, a different one first each time; a first round does not count.
+    """Measure each in every round, a different one first each time.
 
     Args:
         measures: by name, each makes the figures of one round.
+        warm_up: take one round more at first, which does not count.
 
     Returns:
         By name and figure, the figures in the order of the rounds.
     """
     names = list(measures)
     found: dict[str, dict[str, list[float]]] = {name: {} for name in names}
-    for number in range(rounds + 1):
+    for number in range(0 if warm_up else 1, rounds + 1):
         first = number % len(names)
         for name in names[first:] + names[:first]:
             figures = measures[name]()

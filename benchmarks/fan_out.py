@@ -16,15 +16,15 @@ from contextlib import ExitStack
 
 from attrs import frozen
 
-from benchmarks import alone
 from benchmarks.alternation import alternate
 from benchmarks.contestants import Contestant, bare_echo, flow_manager, load
+from benchmarks.one import alone
 from benchmarks.processes import Child
 from benchmarks.rows import Row
 
 SIZES = (100, 500, 1_000)
 #: Messages in a round.
-TIMES = 15
+TIMES = 10
 #: Characters of the message's text: its JSON has some 200 bytes.
 SIZE = 120
 _HEARD = "message_received"
@@ -83,7 +83,7 @@ def rows_of(
     name: str, found: Mapping[str, Mapping[str, list[float]]], *, meant: bool
 ) -> Iterator[Row]:
     """The lines of one size; the target is about clients that are `meant`."""
-    for figure, what, unit in (("last", "", "ms"), ("cpu", ": processor", "µs a client")):
+    for figure, what, unit in (("last", "", "ms"), ("cpu", ": processor time", "µs a client")):
         aim = meant and figure == "last"
         yield Row(
             name=f"{name}{what}",
@@ -105,4 +105,4 @@ def _allow_descriptors() -> None:
 
 
 if __name__ == "__main__":
-    alone.main(rows)
+    alone(rows, __doc__)

@@ -13,9 +13,9 @@ from contextlib import ExitStack
 
 from attrs import frozen
 
-from benchmarks import alone
 from benchmarks.alternation import alternate
 from benchmarks.contestants import Contestant, bare_relay, flow_manager, load
+from benchmarks.one import alone
 from benchmarks.processes import Child
 from benchmarks.rows import Row
 
@@ -60,7 +60,7 @@ def rows(rounds: int, quick: bool) -> Iterator[Row]:
                 limits=_LIMITS,
             )
             yield Row(
-                name=f"one way to a client{what}: processor",
+                name=f"one way to a client{what}: processor time",
                 beside="bare relay",
                 unit="µs a message",
                 ours=found["ours"]["cpu"],
@@ -85,4 +85,4 @@ def measure(
 
 
 if __name__ == "__main__":
-    alone.main(rows)
+    alone(rows, __doc__)

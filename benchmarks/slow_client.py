@@ -16,9 +16,9 @@ from pathlib import Path
 
 from attrs import frozen
 
-from benchmarks import alone
 from benchmarks.alternation import alternate
 from benchmarks.contestants import Contestant, bare_echo, flow_manager, load
+from benchmarks.one import alone
 from benchmarks.processes import Child
 from benchmarks.round_trip import filling
 from benchmarks.rows import Row
@@ -73,10 +73,12 @@ def peak(pid: int) -> float:
 
 def rows(rounds: int, quick: bool) -> Iterator[Row]:
     """Measure; `quick` sees whether it works at all."""
-    seconds = 0.4 if quick else SECONDS
+    seconds = 0.2 if quick else SECONDS
     servers: dict[str, Serve] = {"ours": flow_manager, "echo": bare_echo}
     found = alternate(
-        {name: Neighbourhood(serve, seconds) for name, serve in servers.items()}, rounds
+        {name: Neighbourhood(serve, seconds) for name, serve in servers.items()},
+        rounds,
+        warm_up=False,  # each server is a new one
     )
     megabytes = SIZE * RATE * seconds / 1e6
     yield Row(
@@ -99,4 +101,4 @@ def rows(rounds: int, quick: bool) -> Iterator[Row]:
 
 
 if __name__ == "__main__":
-    alone.main(rows)
+    alone(rows, __doc__)

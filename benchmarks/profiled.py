@@ -2,7 +2,7 @@
 
     python -m benchmarks.profiled [--clients 50] [--one-way] [--seconds 5] [--lines 30]
 
-Tells by package, by function alone, and by function with all that it calls. The sampler looks at
+Tells by package, by task of the event loop, by function, and by function with all that it calls. The sampler looks at
 most a thousand times a second, as the kernel's clock allows: what it adds, it adds to all alike.
 """
 
@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.contestants import Contestant, flow_manager, load
@@ -27,6 +28,8 @@ from benchmarks.round_trip import Asking
 from tests.e2e.service import Service
 
 Stack = tuple[int, list[str]]
+#: What calls everything that asyncio's loop runs.
+_LOOP = "asyncio/events.py:Handle._run"
 #: Seconds that the service may take to write.
 _PATIENCE = 10.0
 
@@ -56,21 +59,36 @@ def samples(measure: Callable[[], object], pid: int, found: Path) -> list[Stack]
 
 
 def tell(stacks: Iterable[Stack], lines: int) -> None:
-    """Print the three views."""
+    """Print the views."""
     packages: Counter[str] = Counter()
+    tasks: Counter[str] = Counter()
     alone: Counter[str] = Counter()
     together: Counter[str] = Counter()
     for count, places in stacks:
         packages[_package(places[-1])] += count
+        tasks[_task(places)] += count
         alone[_short(places[-1])] += count
         for place in set(map(_short, places)):
             together[place] += count
     total = packages.total()
-    views = {"packages": packages, "functions": alone, "functions and what they call": together}
+    views = {
+        "packages": packages,
+        "what the loop runs": tasks,
+        "functions": alone,
+        "functions and what they call": together,
+    }
     for title, counted in views.items():
         sys.stdout.write(f"\n{title}, percent of {total} samples\n")
         for name, count in counted.most_common(lines):
             sys.stdout.write(f"{100 * count / total:6.1f}  {name}\n")
+
+
+def _task(places: list[str]) -> str:
+    """What the event loop called: a task's coroutine, or a callback."""
+    for caller, called in pairwise(map(_short, places)):
+        if caller == _LOOP:
+            return called
+    return "the loop itself"
 
 
 def _short(place: str) -> str:

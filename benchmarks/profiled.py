@@ -2,8 +2,9 @@
 
     python -m benchmarks.profiled [--clients 50] [--one-way] [--seconds 5] [--lines 30]
 
-Tells by package, by task of the event loop, by function, and by function with all that it calls. The sampler looks at
-most a thousand times a second, as the kernel's clock allows: what it adds, it adds to all alike.
+Tells by package, by task of the event loop, by function, and by function with all that it calls.
+The sampler looks at most a thousand times a second, as the kernel's clock allows: what it adds, it
+adds to all alike.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from benchmarks.round_trip import Asking
 from tests.e2e.service import Service
 
 Stack = tuple[int, list[str]]
-#: What calls everything that asyncio's loop runs.
-_LOOP = "asyncio/events.py:Handle._run"
+#: What calls everything that asyncio's loop runs, and what anyio puts round each of its tasks.
+_LOOP = {"asyncio/events.py:Handle._run", "_core/_tasks.py:TaskHandle._run_coro"}
 #: Seconds that the service may take to write.
 _PATIENCE = 10.0
 
@@ -86,7 +87,7 @@ def tell(stacks: Iterable[Stack], lines: int) -> None:
 def _task(places: list[str]) -> str:
     """What the event loop called: a task's coroutine, or a callback."""
     for caller, called in pairwise(map(_short, places)):
-        if caller == _LOOP:
+        if caller in _LOOP and called not in _LOOP:
             return called
     return "the loop itself"
 

@@ -38,14 +38,28 @@ def test_every_row_has_a_figure_of_ours_and_of_theirs_for_each_round(module: obj
         assert row.beside and row.unit and row.limits
 
 
-def test_quick_rows_have_the_targets_that_earnest_ones_have() -> None:
+def test_targets_are_those_of_50_clients() -> None:
     found = {"rate": [1.0], "p99": [1.0], "cpu": [1.0]}
-    rows = list(round_trip.rows_of(50, {"ours": found, "relay": found, "echo": found}))
-    targets = [(row.beside, row.target, row.at_least) for row in rows if row.target]
-    assert targets == [
+    servers = dict.fromkeys(["ours", "relay", "echo"], found)
+    targets = [(row.beside, row.target, row.at_least) for row in round_trip.rows_of(50, servers)]
+    assert [target for target in targets if target[1]] == [
         ("bare relay", 0.9, True),
         ("bare relay", 1.2, False),
         ("bare echo", 0.8, True),
+    ]
+    assert not any(row.target or row.stretch for row in round_trip.rows_of(10, servers))
+
+
+def test_answers_by_acknowledgement_alone_have_rows_of_their_own_where_there_are_any() -> None:
+    found = {"rate": [1.0], "p99": [1.0], "cpu": [1.0]}
+    servers = dict.fromkeys(["ours", "relay", "echo"], found)
+    default = list(round_trip.rows_of(50, servers))
+    better = {**found, "rate": [2.0]}
+    rows = list(round_trip.rows_of(50, {**servers, "acknowledged": better}))
+    assert rows[: len(default)] == default
+    assert [(row.beside, row.verdict) for row in rows[len(default) :] if "p99" not in row.name] == [
+        ("bare relay", 2.0),
+        ("bare echo", 2.0),
     ]
 
 

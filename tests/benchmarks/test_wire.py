@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 
@@ -29,7 +30,7 @@ def echo() -> Iterator[Contestant]:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
-def test_every_row_has_a_figure_of_ours_and_of_theirs_for_each_round(module: object) -> None:
+def test_every_row_has_a_figure_of_ours_and_of_theirs_for_each_round(module: ModuleType) -> None:
     rows = list(module.rows(1, True))
     assert len({(row.name, row.beside) for row in rows}) == len(rows) > 1
     for row in rows:

@@ -49,7 +49,7 @@ def rows(rounds: int, quick: bool) -> Iterator[Row]:
     with flow_manager() as ours, bare_relay() as relay:
         for what, events in (("", ["message_received"]), (" that hears every event", None)):
             servers = {"ours": ours.asking(events=events), "relay": relay}
-            found = measure(servers, 200 if quick else COUNT, rounds)
+            found = measure(servers, 2_000 if quick else COUNT, rounds)
             yield Row(
                 name=f"one way to a client{what}",
                 beside="bare relay",

@@ -122,6 +122,9 @@ def rows_of(size: int, found: Found) -> Iterator[Row]:
         yield _rate(told, "relay", found, who="acknowledged")
         yield _rate(told, "echo", found, stretch=1.0 if meant else None, who="acknowledged")
         yield _row(f"{told}: p99", "relay", found, "p99", "ms", who="acknowledged")
+        yield _row(
+            f"{told}: processor time", "relay", found, "cpu", "µs a trip", who="acknowledged"
+        )
 
 
 def _name(size: int) -> str:

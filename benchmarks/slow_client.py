@@ -54,13 +54,11 @@ class Neighbourhood:
                 }
 
     def _rate(self, server: Contestant, neighbour: Child) -> float:
-        """The neighbour's round trips a second while the flow sends."""
+        """The neighbour's round trips a second until the flow has sent all."""
         many = {"count": int(RATE * self.seconds), "size": SIZE, "rate": RATE}
         neighbour.ask(measure="request", payload=server.order("burst", many))
         text = filling(server)
-        found = neighbour.ask(
-            measure="round_trips", payload=server.question(text), mark=text, seconds=self.seconds
-        )
+        found = neighbour.ask(measure="round_trips", payload=server.question(text), mark=text)
         return float(found["rate"])
 
 

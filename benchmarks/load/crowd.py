@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import select
 import statistics
 import time
@@ -15,6 +16,8 @@ from benchmarks.load.connection import PATIENCE, Connection, text_frame
 #: The one acknowledgement that each client waits for.
 _ANSWER = b"431["
 _TOLD = b'42["message_received"'
+#: In what a flow says at the end of a paced burst.
+_OVER = b'"command":"over"'
 
 
 class Crowd:
@@ -55,37 +58,42 @@ class Crowd:
             connection = self._by_number[number]
             yield connection, connection.packets()
 
-    def round_trips(self, payload: Mapping[str, Any], mark: str, seconds: float) -> dict[str, Any]:
+    def round_trips(
+        self, payload: Mapping[str, Any], mark: str, seconds: float = math.inf
+    ) -> dict[str, Any]:
         """Each client asks, and asks again as soon as it has its acknowledgement.
 
         Args:
             mark: what every answer must contain.
+            seconds: for so long; left out: until a paced burst of messages is over.
 
         Returns:
-            How many `seconds` saw the end of, in `rate` a second, and in seconds the median and
-            the 99th percentile of all.
+            How many ended in that time, in `count` and in `rate` a second, and in seconds the
+            median and the 99th percentile of all.
         """
-        request = _request(payload)
-        marked, times, done = mark.encode(), [], 0
-        now = time.monotonic()
-        end = now + seconds
-        asked = dict.fromkeys(self.clients, now)
+        request, marked = _request(payload), mark.encode()
+        times, count = [], 0
+        now = begun = time.monotonic()
+        end = begun + seconds
+        asked = dict.fromkeys(self.clients, begun)
         for client in self.clients:
             client.send(request)
         while asked:
             for client, packets in self.arrivals():
+                now = time.monotonic()
                 for packet in packets:
                     if packet.startswith(_ANSWER):
                         _require(marked, packet)
-                        now = time.monotonic()
                         times.append(now - asked.pop(client))
                         if now < end:
-                            done += 1
+                            count += 1
                             asked[client] = now
                             client.send(request)
-        p99 = statistics.quantiles(times, n=100, method="inclusive")[98] if done else times[0]
-        median = statistics.median(times)
-        return {"count": done, "rate": done / seconds, "p99": p99, "median": median}
+                    elif packet.startswith(_TOLD) and _OVER in packet:
+                        end = min(end, now)
+        # Where all took longer than that, they are all there is.
+        rate = count / (end - begun) if count else len(times) / (now - begun)
+        return {"count": count, "rate": rate, **_spread(times)}
 
     def request(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         """One client asks for something without an acknowledgement."""
@@ -129,6 +137,11 @@ class Crowd:
                     answered = answered or packet.startswith(_ANSWER)
         sent: float = json.loads(told[2:])[1]["message"]["data"]["at"]
         return now - sent
+
+
+def _spread(times: Sequence[float]) -> dict[str, float]:
+    p99 = statistics.quantiles(times, n=100, method="inclusive")[98] if times[1:] else times[0]
+    return {"median": statistics.median(times), "p99": p99}
 
 
 def _request(payload: Mapping[str, Any], *, acknowledged: bool = True) -> bytes:

@@ -17,20 +17,24 @@ async def send_message(_sid: str, payload: dict[str, Any]) -> Any:
     """Acknowledge with the message; everyone hears of ``tell`` and ``burst``, as of a flow's."""
     message = payload["message"]
     if message["command"] == "tell":
-        await server.emit("message_received", {"message": told(message["data"])})
+        await emit(told(message["data"]))
     elif message["command"] == "burst":
         server.start_background_task(burst, **message["data"])
     return message
 
 
 async def burst(count: int, size: int, rate: float) -> None:
-    """Emit many messages at a pace; none comes late."""
-    message = {"command": "burst", "data": "x" * size}
-    begun, sent = time.monotonic(), 0
-    while sent < count and time.monotonic() < begun + count / rate:
-        await server.emit("message_received", {"message": message})
-        sent += 1
+    """Emit many messages at a pace, and then say that it is over."""
+    begun = time.monotonic()
+    for sent in range(1, count + 1):
+        await emit({"command": "burst", "data": "x" * size})
         await asyncio.sleep(begun + sent / rate - time.monotonic())
+    await emit({"command": "over", "data": None})
+
+
+async def emit(message: dict[str, Any]) -> None:
+    """Tell everyone."""
+    await server.emit("message_received", {"message": message})
 
 
 if __name__ == "__main__":

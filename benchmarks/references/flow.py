@@ -9,7 +9,6 @@ of two commands it makes messages: ``burst`` (``count`` of them, ``size`` charac
 from __future__ import annotations
 
 import json
-import math
 import os
 import socket
 import sys
@@ -90,16 +89,17 @@ def told(data: Any) -> dict[str, Any]:
 
 
 def burst(line: Line, count: int, size: int, rate: float = 0) -> None:
-    """Send many messages as quickly as they are taken, or at a pace: then nothing comes late."""
+    """Send many messages as they are taken; or at a pace, and then say that it is over."""
     frame = encode({"command": "burst", "data": "x" * size})
     batch = max(1, int(rate * PACE) if rate else CHUNK // len(frame))
     begun, sent = time.monotonic(), 0
-    end = begun + count / rate if rate else math.inf
-    while sent < count and time.monotonic() < end:
+    while sent < count:
         line.send(frame * min(batch, count - sent))
         sent += batch
         if rate:
             time.sleep(max(0, begun + sent / rate - time.monotonic()))
+    if rate:
+        line.send(encode({"command": "over", "data": None}))
 
 
 def listen(path: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import fan_out, one_way, round_trip, slow_client
 from benchmarks.alternation import alternate
 from benchmarks.contestants import Contestant, bare_echo, bare_relay, load
+from tests.support.leaks import Census
 from tests.support.socketio_wire import Wire
 
 MODULES = [fan_out, one_way, round_trip, slow_client]
@@ -97,6 +98,13 @@ def test_the_load_gets_large_answers_whole(of: str, request: pytest.FixtureReque
 def test_the_load_takes_nothing_for_an_answer_that_is_none(echo: Contestant) -> None:
     with pytest.raises(RuntimeError, match="has ended"):
         round_trips(echo, "hello", mark="goodbye")
+
+
+def test_servers_and_their_flows_end_with_the_measurement_even_if_it_fails(
+    no_leaks: Census,
+) -> None:
+    with pytest.raises(ZeroDivisionError), bare_relay() as relay, load(relay, 2):
+        assert 1 / 0
 
 
 def test_what_is_measured_takes_turns_and_the_first_round_does_not_count() -> None:

@@ -42,7 +42,8 @@ def sampled(found: Path) -> Iterator[Contestant]:
     class Sampled(Service):
         program = ("-m", "benchmarks.sampled_service", str(found))
 
-    with flow_manager(Sampled, PYTHONPATH=str(ROOT)) as contestant:
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    with flow_manager(Sampled, PYTHONPATH=path) as contestant:
         yield contestant
 
 

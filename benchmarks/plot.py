@@ -72,7 +72,13 @@ def _draw(axes: Any, found: Sequence[Interval]) -> None:
         axes.plot([each.median], [place], "o", color=color)
         told = f"{figure(each.row.verdict)} ({target(each.row)})"
         axes.annotate(
-            told, (each.high, place), (8, 0), textcoords="offset points", va="center", fontsize=8
+            told,
+            (each.high, place),
+            (8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )
     ends = [end for each in found for end in (each.low, each.high)]
     low, high = min([0.5, *ends]) / 1.2, max([2.0, *ends]) * 3

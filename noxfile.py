@@ -80,7 +80,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(name="all")
 def everything(session: nox.Session) -> None:
     """Types and every test, in one environment: with lint, what a change must pass."""
-    install(session, *dict.fromkeys([*group("types"), *group("test")]))
+    install(session, *dict.fromkeys([*group("types"), *group("test"), *group("bench")]))
     check_types(session)
     prepare(session)
     pytest(session, "-m", "alone")
@@ -152,6 +152,14 @@ def wheels(session: nox.Session) -> None:
     """Build all wheels, and use chosen subsets of them in clean environments."""
     install(session, *group("test"))
     pytest(session, "-m", "wheels", "tests/packaging")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure speed beside its limits; arguments: `--rounds 5`, `--only NAME`, `--json FILE`."""
+    install(session, *group("test"), *group("bench"))
+    prepare(session)
+    session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session

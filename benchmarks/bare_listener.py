@@ -1,7 +1,8 @@
 """The yardstick: nothing but docker-py's event stream, in a process of its own.
 
-Prints a line of JSON for each ``die`` of one container: the engine's own time of it and the time
-at which it got here, both nanoseconds since the epoch. Its first line says that it listens.
+Prints a line of JSON for each ``die`` of one container: the engine's own time of it, the time at
+which it got here, and the time at which an inspect and the tail of the log had come that were asked
+for then; all nanoseconds since the epoch. Its first line says that it listens.
 """
 
 from __future__ import annotations
@@ -15,15 +16,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import docker
-from attrs import field, frozen
+from attrs import asdict, field, frozen
+
+#: Lines of the log, as many as the manager tells of a crash.
+TAIL = 20
 
 
 @frozen
 class Died:
-    """One ``die`` event: its time by the engine, and when the listener had it."""
+    """One ``die`` event: its time by the engine, and when the listener had it, and knew all."""
 
     engine_ns: int
     received_ns: int
+    known_ns: int
 
 
 @frozen
@@ -86,8 +91,10 @@ def listen(engine: str, container_id: str) -> None:
         _say("listening")
         for event in events:
             received = time.time_ns()
-            found = {"engine_ns": event["timeNano"], "received_ns": received}
-            _say(json.dumps(found))
+            client.inspect_container(container_id)
+            client.logs(container_id, tail=TAIL)
+            died = Died(event["timeNano"], received, time.time_ns())
+            _say(json.dumps(asdict(died)))
 
 
 def _say(line: str) -> None:

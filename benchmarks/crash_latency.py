@@ -14,14 +14,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +31,11 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from benchmarks.bare_listener import BareListener, Died, bare_listener  # noqa: E402
+from benchmarks.engine import engine_of_choice, image_of  # noqa: E402
 from benchmarks.figures import Figures, figures, table  # noqa: E402
 from tests.e2e.service import Service  # noqa: E402
-from tests.support.engine import DockerEngine, choose  # noqa: E402
-from tests.support.images import FLOW_IMAGE, debian_tar, import_image  # noqa: E402
 
-FLOW = ROOT / "tests" / "e2e" / "flows" / "flow.py"
+FLOWS = (ROOT / "tests" / "e2e" / "flows" / "flow.py", ROOT / "benchmarks" / "leaving_flow.py")
 #: Seconds that anything may take.
 PATIENCE = 30.0
 EXIT_CODE = 3
@@ -52,6 +49,8 @@ class Client:
         self._io = socketio.AsyncClient(reconnection=False)
         self._io.on("*", self._record)
         self._told: list[tuple[str, int]] = []
+        #: When flows said that they leave, by their own clock.
+        self.left: list[int] = []
         self._changed = asyncio.Event()
 
     async def connect(self, service: Service) -> None:
@@ -75,8 +74,10 @@ class Client:
                 await self._changed.wait()
         return times[count - 1]
 
-    async def _record(self, name: str, _body: Any = None) -> None:
+    async def _record(self, name: str, body: Any = None) -> None:
         self._told.append((name, time.time_ns()))
+        if name == "message_received" and body["message"]["command"] == "leaving":
+            self.left.append(body["message"]["data"])
         self._changed.set()
 
 
@@ -87,14 +88,20 @@ class Samples:
     bare: list[float] = attrs.field(factory=list)
     told: list[float] = attrs.field(factory=list)
     after_bare: list[float] = attrs.field(factory=list)
+    exit_to_bare: list[float] = attrs.field(factory=list)
+    exit_to_known: list[float] = attrs.field(factory=list)
+    exit_to_told: list[float] = attrs.field(factory=list)
     from_process: list[float] = attrs.field(factory=list)
     from_listening: list[float] = attrs.field(factory=list)
 
-    def crash(self, died: Died, told_ns: int) -> None:
-        """Take one crash."""
+    def crash(self, died: Died, told_ns: int, left_ns: int) -> None:
+        """Take one crash: the engine's word, the client's, and the flow's last."""
         self.bare.append((died.received_ns - died.engine_ns) / 1e6)
         self.told.append((told_ns - died.engine_ns) / 1e6)
         self.after_bare.append((told_ns - died.received_ns) / 1e6)
+        self.exit_to_bare.append((died.received_ns - left_ns) / 1e6)
+        self.exit_to_known.append((died.known_ns - left_ns) / 1e6)
+        self.exit_to_told.append((told_ns - left_ns) / 1e6)
 
     def figures(self) -> list[Figures]:
         """Sum up."""
@@ -104,6 +111,9 @@ class Samples:
             figures("die -> client told", "ms", self.told),
             figures("bare listener -> client told", "ms", self.after_bare),
             figures("client told : bare listener", "ratio", ratios),
+            figures("exit -> bare listener", "ms", self.exit_to_bare),
+            figures("exit -> bare listener has looked", "ms", self.exit_to_known),
+            figures("exit -> client told", "ms", self.exit_to_told),
             figures("restart: process start -> first flow answers", "s", self.from_process),
             figures("restart: listening -> first flow answers", "s", self.from_listening),
         ]
@@ -125,7 +135,7 @@ class Bench:
             "create_container",
             image=self._service.image,
             name=NAME,
-            command=self._service.command("flow.py"),
+            command=self._service.command("leaving_flow.py"),
             code_path=str(self._service.root / "code"),
             restart={"policy": "on-crash", "max_attempts": 100_000, "first_delay": 0, "jitter": 0},
             start=True,
@@ -172,11 +182,12 @@ class Bench:
         return client
 
     async def _crash(self, client: Client, listener: BareListener, number: int) -> None:
-        message = {"command": "exit", "data": EXIT_CODE}
+        message = {"command": "leave", "data": EXIT_CODE}
         await client.ask("send_message", container_id=NAME, message=message)
         told_ns = await client.told("container_crashed", number)
         await asyncio.to_thread(listener.wait_for, number, PATIENCE)
-        self.samples.crash(listener.deaths[number - 1], told_ns)
+        # Its last message came before: it was read before the channel's end was.
+        self.samples.crash(listener.deaths[number - 1], told_ns, client.left[number - 1])
         await client.told("container_recovered", number)
         await self._flow_answers(client)
 
@@ -192,22 +203,11 @@ class Bench:
                 answer = await client.ask("send_message", container_id=NAME, **question)
 
 
-@contextmanager
-def engine_of_choice(logs: Path) -> Iterator[DockerEngine]:
-    """The engine that DOCKER_HOST names, else the tests' choice."""
-    if url := os.environ.get("DOCKER_HOST"):
-        yield DockerEngine(url)
-        return
-    with choose(logs) as chosen:
-        yield chosen
-
-
-def image_of(engine: DockerEngine) -> str:
-    """An image with Python, made if need be."""
-    with engine.client() as client:
-        if client.images(FLOW_IMAGE):
-            return FLOW_IMAGE
-        return import_image(client, FLOW_IMAGE, debian_tar(), "python3")
+def put_code(folder: Path) -> None:
+    """Put the flow's programs into the folder ``code`` of a service's own."""
+    (folder / "code").mkdir()
+    for program in FLOWS:
+        shutil.copy(program, folder / "code")
 
 
 async def measure(service: Service, rounds: int, crashes: int) -> Samples:
@@ -235,8 +235,7 @@ def main() -> None:
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="fm-bench-"))
     try:
-        (folder / "code").mkdir()
-        shutil.copy(FLOW, folder / "code")
+        put_code(folder)
         with engine_of_choice(folder) as engine:
             image = asked.image or image_of(engine)
             service = Service(folder, "docker", image, engine.url, LOG_LEVEL="WARNING")

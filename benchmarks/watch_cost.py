@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from benchmarks.crash_latency import engine_of_choice  # noqa: E402
+from benchmarks.engine import engine_of_choice  # noqa: E402
 from benchmarks.figures import Figures, figures, table  # noqa: E402
 from tests.e2e.service import Service  # noqa: E402
 from tests.support.engine_proxy import EngineProxy  # noqa: E402
@@ -194,14 +194,14 @@ def _timed(work: Callable[[str], Any], arguments: Sequence[str]) -> list[float]:
 
 
 @contextmanager
-def watching_service(engine: str, *, elsewhere: bool) -> Iterator[Service]:
-    """A service as an operator has it, but for the pace of its rounds."""
+def watching_service(engine: str, *, interval: float, monitoring: bool = True) -> Iterator[Service]:
+    """A service as an operator has it, but for the pace of its rounds (seconds)."""
     root = Path(tempfile.mkdtemp(prefix="fm-bench-"))
-    environ = {"LOG_LEVEL": "INFO"}
-    if elsewhere:
-        environ["FLOW_MANAGER_MONITORING"] = "false"
-    else:
-        environ["FLOW_MANAGER_MONITORING_INTERVAL"] = str(INTERVAL)
+    environ = {
+        "LOG_LEVEL": "INFO",
+        "FLOW_MANAGER_MONITORING": str(monitoring).lower(),
+        "FLOW_MANAGER_MONITORING_INTERVAL": str(interval),
+    }
     try:
         with Service(root, "docker", BUSYBOX_IMAGE, engine, **environ) as service:
             yield service
@@ -237,7 +237,10 @@ async def measure(
         reached = engine
         if elsewhere:
             reached = stack.enter_context(EngineProxy(engine, tcp=True)).url
-        service = stack.enter_context(watching_service(reached, elsewhere=elsewhere))
+        pace = EARNEST if elsewhere else INTERVAL
+        service = stack.enter_context(
+            watching_service(reached, interval=pace, monitoring=not elsewhere)
+        )
         assert service.process
         process = psutil.Process(service.process.pid)
         async with watched(service, engine, containers) as watcher:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -139,7 +141,21 @@ async def _serve_until(
     async with manager:
         for line in greeting(manager, configuration.origins):
             say(line)
-        await asked.wait()
+        with _frozen():
+            await asked.wait()
+
+
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """Keep what is there now out of the garbage collector's sight: all of it stays anyway.
+
+    A full collection halts everything while it looks through it: 42 ms, measured, each time.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def greeting(manager: FlowManager, origins: Mapping[str, str]) -> list[str]:

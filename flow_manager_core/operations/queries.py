@@ -69,5 +69,4 @@ async def list_containers(
 
 
 def _carries(record: ContainerRecord, labels: dict[str, str]) -> bool:
-    own = client_labels(record.made().labels)
-    return labels.items() <= own.items()
+    return not labels or labels.items() <= client_labels(record.made().labels).items()

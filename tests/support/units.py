@@ -46,6 +46,7 @@ SECONDS: Mapping[str, int] = {
     "tests/examples/test_cli_backend.py": 40,
     "plugins/docker/tests/test_docker_contract.py": 40,
     "tests/e2e/test_watch.py": 50,
+    "tests/benchmarks/": 30,
     "tests/e2e/": 15,
     "plugins/docker/": 15,
     "plugins/process/": 15,

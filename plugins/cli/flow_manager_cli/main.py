@@ -12,7 +12,6 @@ from flow_manager_cli import journal as journals
 from flow_manager_cli.archiving import folders_of, run_transfer
 from flow_manager_cli.asking import run_events, run_request
 from flow_manager_cli.demo import run_demo
-from flow_manager_cli.doctor import consult, list_checks
 from flow_manager_cli.listing import list_plugins
 from flow_manager_cli.options import (
     Assignment,
@@ -87,6 +86,9 @@ def doctor(
     Takes the settings as serve does, beside a service that runs or without. Exits with 0 if nothing
     is amiss, 1 for warnings, 2 for errors.
     """
+    # Imported on use: the doctor knows all of the core, and serve is not to wait for that.
+    from flow_manager_cli.doctor import consult, list_checks
+
     given = given_settings(**options)
     if listing:
         return list_checks(given, os.environ, click.echo)

@@ -163,6 +163,7 @@ class DockerBackend(
             return found
 
         made = await self._calls.quick(make, subject)
+        self._commands.made(made["Id"], plan)
         with after_sending():
             return await self.inspect(made["Id"])
 
@@ -202,7 +203,7 @@ class DockerBackend(
         )
         self._own.discard(container_id)
         self._resources.forget(container_id)
-        self._commands.forget(container_id)
+        self._commands.gone(container_id)
         self._runner.forget(container_id)
 
     async def inspect(self, container_id: str) -> Container:

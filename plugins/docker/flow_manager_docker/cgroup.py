@@ -2,12 +2,16 @@
 
 The files are described in the kernel's documentation, ``admin-guide/cgroup-v1`` (memory, cpuacct,
 blkio-controller, pids) and ``admin-guide/cgroup-v2``.
+
+Paths are texts here, and files are read without a buffer: a round of monitoring reads ten of them
+for each container, and `pathlib` was the most of what that took.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from pathlib import Path
+from io import FileIO
 
 from attrs import frozen
 
@@ -50,54 +54,54 @@ def parse_mounts(text: str) -> dict[str, tuple[str, str]]:
     return mounts
 
 
-def folders(groups: Mapping[str, str], mounts: Mapping[str, tuple[str, str]]) -> dict[str, Path]:
+def folders(groups: Mapping[str, str], mounts: Mapping[str, tuple[str, str]]) -> dict[str, str]:
     """Where each controller's files of a process are, as seen from here."""
     found = {}
     for controller, path in groups.items():
         if controller in mounts:
             root, point = mounts[controller]
-            inner = path.removeprefix(root.rstrip("/")).lstrip("/")
-            found[controller] = Path(point, inner)
+            inner = path.removeprefix(root.rstrip("/")).strip("/")
+            found[controller] = f"{point}/{inner}" if inner else point
     return found
 
 
-def read_groups(found: Mapping[str, Path]) -> Reading:
+def read_groups(found: Mapping[str, str]) -> Reading:
     """Read the files of either version: the one whose memory controller the process is in."""
     return _read_v1(found) if "memory" in found else _read_v2(found.get(UNIFIED))
 
 
-def _read_v1(found: Mapping[str, Path]) -> Reading:
+def _read_v1(found: Mapping[str, str]) -> Reading:
     memory, cpu = found["memory"], _number(_file(found, "cpuacct", "cpuacct.usage"))
-    disk = _text(_file(found, "blkio", "blkio.throttle.io_service_bytes_recursive"))
+    disk = text_of(_file(found, "blkio", "blkio.throttle.io_service_bytes_recursive"))
     return Reading(
         cpu_seconds=None if cpu is None else cpu / 1e9,
         memory=_working_set(
-            memory / "memory.usage_in_bytes", memory / "memory.stat", "total_inactive_file"
+            f"{memory}/memory.usage_in_bytes", f"{memory}/memory.stat", "total_inactive_file"
         ),
-        memory_limit=_number(memory / "memory.limit_in_bytes"),
+        memory_limit=_number(f"{memory}/memory.limit_in_bytes"),
         pids=_number(_file(found, "pids", "pids.current")),
         disk=None if disk is None else parse_blkio(disk),
     )
 
 
-def _read_v2(folder: Path | None) -> Reading:
+def _read_v2(folder: str | None) -> Reading:
     if folder is None:
         return Reading()
-    cpu = _keyed(_text(folder / "cpu.stat")).get("usage_usec")
-    disk = _text(folder / "io.stat")
+    cpu = _value(text_of(f"{folder}/cpu.stat"), "usage_usec")
+    disk = text_of(f"{folder}/io.stat")
     return Reading(
         cpu_seconds=None if cpu is None else cpu / 1e6,
-        memory=_working_set(folder / "memory.current", folder / "memory.stat", "inactive_file"),
-        memory_limit=_number(folder / "memory.max"),
-        pids=_number(folder / "pids.current"),
+        memory=_working_set(f"{folder}/memory.current", f"{folder}/memory.stat", "inactive_file"),
+        memory_limit=_number(f"{folder}/memory.max"),
+        pids=_number(f"{folder}/pids.current"),
         disk=None if disk is None else parse_io_stat(disk),
     )
 
 
-def _working_set(usage: Path, stat: Path, reclaimable: str) -> int | None:
+def _working_set(usage: str, stat: str, reclaimable: str) -> int | None:
     """Memory in use without the file cache that can be dropped at once, as ``docker stats``."""
     used = _number(usage)
-    return None if used is None else max(0, used - _keyed(_text(stat)).get(reclaimable, 0))
+    return None if used is None else max(0, used - (_value(text_of(stat), reclaimable) or 0))
 
 
 def parse_blkio(text: str) -> tuple[int, int]:
@@ -131,42 +135,48 @@ def parse_network(text: str) -> tuple[int, int]:
     return received, sent
 
 
-def read_network(process: Path) -> tuple[int, int] | None:
-    """Read a process's traffic; ``None`` when it shares our network, whose traffic is not its."""
+def read_network(process: str) -> tuple[int, int] | None:
+    """Read a process's traffic; ``None`` when it shares our network, whose traffic is not its.
+
+    Args:
+        process: its folder in ``/proc``.
+    """
     try:
-        if (process / "ns/net").readlink() == Path("/proc/self/ns/net").readlink():
-            return None
+        theirs, ours = map(os.readlink, (f"{process}/ns/net", "/proc/self/ns/net"))
     except OSError:
         return None
-    text = _text(process / "net/dev")
+    text = None if theirs == ours else text_of(f"{process}/net/dev")
     return None if text is None else parse_network(text)
 
 
 def host_memory() -> int | None:
     """The host's memory in bytes."""
-    total = _keyed(_text(Path("/proc/meminfo"))).get("MemTotal:")
+    total = _value(text_of("/proc/meminfo"), "MemTotal:")
     return None if total is None else total * 1024
 
 
-def _file(found: Mapping[str, Path], controller: str, name: str) -> Path | None:
+def _file(found: Mapping[str, str], controller: str, name: str) -> str | None:
     folder = found.get(controller)
-    return None if folder is None else folder / name
+    return None if folder is None else f"{folder}/{name}"
 
 
-def _text(path: Path | None) -> str | None:
+def text_of(path: str | None) -> str | None:
     """A file's text; ``None`` when this kernel has no such file, or the process is gone."""
+    if path is None:
+        return None
     try:
-        return None if path is None else path.read_text()
+        with FileIO(path) as file:
+            return file.readall().decode(errors="replace")
     except OSError:
         return None
 
 
-def _number(path: Path | None) -> int | None:
-    text = (_text(path) or "").strip()
+def _number(path: str | None) -> int | None:
+    text = (text_of(path) or "").strip()
     return int(text) if text.isdigit() else None
 
 
-def _keyed(text: str | None) -> dict[str, int]:
-    """Lines of a key and a number; the rest of a line does not matter."""
-    pairs = (line.split()[:2] for line in (text or "").splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+def _value(text: str | None, key: str) -> int | None:
+    """The number behind a key, in lines that each have one; the rest of a line does not matter."""
+    found = f"\n{text or ''}".partition(f"\n{key} ")[2].split(None, 1)
+    return int(found[0]) if found and found[0].isdigit() else None

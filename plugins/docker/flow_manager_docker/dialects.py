@@ -13,6 +13,9 @@ from attrs import frozen
 
 from flow_manager_core.models import Fault, Mount
 
+#: What helps against an engine that is too old.
+UPGRADE = "Upgrade the Docker Engine"
+
 
 @frozen
 class Dialect:

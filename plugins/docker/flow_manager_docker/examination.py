@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-from docker.utils import version_lt
+from typing import TYPE_CHECKING, Any
 
 from flow_manager_core.disk_check import room
 from flow_manager_core.errors import ContainerNotFound
@@ -24,8 +22,10 @@ from flow_manager_core.findings import (
     warning,
 )
 from flow_manager_core.providers import ProviderContext
-from flow_manager_docker.credentials import credentials
-from flow_manager_docker.onlooker import UPGRADE, onlook
+from flow_manager_docker.dialects import UPGRADE
+
+if TYPE_CHECKING:
+    from flow_manager_docker.onlooker import DockerOnlooker
 
 #: Of Docker 20.10, the oldest that this is tested with.
 TESTED_API = "1.41"
@@ -33,9 +33,18 @@ TESTED_API = "1.41"
 SKEW = 5.0
 
 
+def _onlook(context: ProviderContext) -> AbstractAsyncContextManager[DockerOnlooker]:
+    # Imported on use, as in `plugin`.
+    from flow_manager_docker.onlooker import onlook
+
+    return onlook(context)
+
+
 async def api(context: ProviderContext, _scene: Scene) -> Sequence[Finding]:
     """Hold the engine's API version against what is tested; what is too old does not answer."""
-    async with onlook(context) as eyes:
+    from docker.utils import version_lt
+
+    async with _onlook(context) as eyes:
         info = await eyes.ping()
     version = info.details["ApiVersion"]
     if info.name == "docker" and version_lt(version, TESTED_API):
@@ -46,7 +55,7 @@ async def api(context: ProviderContext, _scene: Scene) -> Sequence[Finding]:
 
 async def clock(context: ProviderContext, _scene: Scene) -> Sequence[Finding]:
     """Hold the engine's clock against this host's."""
-    async with onlook(context) as eyes:
+    async with _onlook(context) as eyes:
         before = time.time()
         info, _local = await eyes.info()
         after = time.time()
@@ -64,7 +73,7 @@ async def clock(context: ProviderContext, _scene: Scene) -> Sequence[Finding]:
 
 async def disk(context: ProviderContext, _scene: Scene) -> Sequence[Finding]:
     """Look at the disk of the engine's data, where it is this host's."""
-    async with onlook(context) as eyes:
+    async with _onlook(context) as eyes:
         info, local = await eyes.info()
     root = Path(info.get("DockerRootDir") or "/nonexistent")
     if not local or not await in_thread(root.is_dir):
@@ -74,7 +83,7 @@ async def disk(context: ProviderContext, _scene: Scene) -> Sequence[Finding]:
 
 async def mounts(context: ProviderContext, scene: Scene) -> Sequence[Finding]:
     """Find folders of the host that containers mount, and that are gone."""
-    async with onlook(context) as eyes:
+    async with _onlook(context) as eyes:
         _, local = await eyes.info()
         if not local:
             raise NotExamined("the engine's folders are not on this host")
@@ -98,6 +107,12 @@ def _gone(described: dict[str, Any], socket_dir: Path) -> Iterator[Finding]:
             remedy = "Verify volume mounts and permissions: make the folder, or recreate it"
             details = {"container_id": container_id, "source": str(source)}
             yield error(told, remedy, details=details)
+
+
+async def _credentials(context: ProviderContext, scene: Scene) -> Sequence[Finding]:
+    from flow_manager_docker.credentials import credentials
+
+    return await credentials(context, scene)
 
 
 CHECKS = (
@@ -128,7 +143,7 @@ CHECKS = (
     Check(
         name="docker-credentials",
         asks="can the registries' credentials be read, and do the registries take them",
-        look=credentials,
+        look=_credentials,
         needs_engine=True,
         seconds=30.0,
     ),

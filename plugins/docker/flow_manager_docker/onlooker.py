@@ -15,13 +15,13 @@ from flow_manager_core.models import Container, EngineInfo, LogLine
 from flow_manager_core.providers import ProviderContext
 from flow_manager_docker.backend import DockerBackend
 from flow_manager_docker.calls import EngineCalls
+from flow_manager_docker.dialects import UPGRADE
 from flow_manager_docker.errors_map import Subject
 from flow_manager_docker.labels import MANAGED
 from flow_manager_docker.resources import group_of_streams
 
 #: Seconds for one call: somebody waits before a terminal.
 PATIENCE = 5.0
-UPGRADE = "Upgrade the Docker Engine"
 
 
 class DockerOnlooker(Onlooker):

@@ -68,13 +68,10 @@ class Meter:
             self._samples.pop(container_id, None)
 
     def _measure(self, container_id: str, run: Run, known: _Known | None) -> ResourceUsage | None:
-        process = Path("/proc", str(run.pid))
-        try:
-            groups = (process / "cgroup").read_text()
-        except OSError:
-            return None
+        process = f"/proc/{run.pid}"
+        groups = cgroup.text_of(f"{process}/cgroup")
         # A process of that number that is not this container's: another run's, another host's.
-        if container_id not in groups:
+        if groups is None or container_id not in groups:
             return None
         found = cgroup.folders(cgroup.parse_groups(groups), self._mounts)
         reading = cgroup.read_groups(found)

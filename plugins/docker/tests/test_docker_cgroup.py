@@ -21,10 +21,10 @@ MOUNTS = (
 def test_the_folders_of_a_processs_groups_are_found() -> None:
     found = cgroup.folders(cgroup.parse_groups(V1), cgroup.parse_mounts(MOUNTS))
     assert found == {
-        "memory": Path("/sys/fs/cgroup/memory/docker/abc"),
-        "cpu": Path("/sys/fs/cgroup/cpu,cpuacct/abc"),
-        "cpuacct": Path("/sys/fs/cgroup/cpu,cpuacct/abc"),
-        cgroup.UNIFIED: Path("/sys/fs/cgroup/unified/docker/abc"),
+        "memory": "/sys/fs/cgroup/memory/docker/abc",
+        "cpu": "/sys/fs/cgroup/cpu,cpuacct/abc",
+        "cpuacct": "/sys/fs/cgroup/cpu,cpuacct/abc",
+        cgroup.UNIFIED: "/sys/fs/cgroup/unified/docker/abc",
     }
 
 
@@ -47,7 +47,7 @@ def test_version_1_is_read(tmp_path: Path) -> None:
             "8:0 Read 10\n8:0 Write 20\n8:1 Read 1\nTotal 31\n"
         ),
     )
-    found = cgroup.read_groups(dict.fromkeys(("memory", "cpuacct", "pids", "blkio"), folder))
+    found = cgroup.read_groups(dict.fromkeys(("memory", "cpuacct", "pids", "blkio"), str(folder)))
     assert found == cgroup.Reading(2.5, 700, 5000, 7, (11, 20))
 
 
@@ -61,13 +61,13 @@ def test_version_2_is_read(tmp_path: Path) -> None:
         pids__current="7\n",
         io__stat="8:0 rbytes=10 wbytes=20 rios=1\n8:1 rbytes=1 wbytes=0\n",
     )
-    found = cgroup.read_groups({cgroup.UNIFIED: folder})
+    found = cgroup.read_groups({cgroup.UNIFIED: str(folder)})
     assert found == cgroup.Reading(2.5, 700, None, 7, (11, 20))
 
 
 def test_what_the_kernel_does_not_tell_is_none(tmp_path: Path) -> None:
-    assert cgroup.read_groups({"memory": tmp_path}) == cgroup.Reading()
-    assert cgroup.read_groups({cgroup.UNIFIED: tmp_path}) == cgroup.Reading()
+    assert cgroup.read_groups({"memory": str(tmp_path)}) == cgroup.Reading()
+    assert cgroup.read_groups({cgroup.UNIFIED: str(tmp_path)}) == cgroup.Reading()
     assert cgroup.read_groups({}) == cgroup.Reading()
 
 

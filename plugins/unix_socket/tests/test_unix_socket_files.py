@@ -26,7 +26,7 @@ from flow_manager_core.providers import ProviderContext
 from flow_manager_core.settings import Settings
 from flow_manager_core.socket_stream import SocketStream
 from flow_manager_unix_socket.settings import UnixSocketSettings
-from flow_manager_unix_socket.transport import unix_socket_transport
+from flow_manager_unix_socket.transport import AT_ONCE, unix_socket_transport
 
 pytestmark = pytest.mark.anyio
 
@@ -157,6 +157,14 @@ async def test_what_is_removed_by_hand_is_made_again_and_connections_live_on(
             assert await echoes(stream)
         assert (root / "flow.d").stat().st_ino == folder
         assert (root / "flow.sock").lstat().st_ino == (root / "flow.d/flow.sock").lstat().st_ino
+
+
+async def test_of_many_channels_which_take_turns_each_removed_one_is_made_again(root: Path) -> None:
+    async with transport_at(root) as transport:
+        opened = [await transport.open(f"flow-{number}", echo) for number in range(2 * AT_ONCE + 7)]
+        for endpoint in opened:
+            Path(endpoint.address).unlink()
+        await settles(lambda: all(Path(endpoint.address).exists() for endpoint in opened))
 
 
 async def test_the_whole_folder_may_be_removed_by_hand(root: Path) -> None:

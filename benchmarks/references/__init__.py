@@ -1,0 +1,1 @@
+"""What the service is measured beside: the same work with as little as possible round it."""

@@ -24,7 +24,7 @@ from benchmarks.rows import Row
 
 SIZES = (100, 500, 1_000)
 #: Receptions in a round: so many clients fewer, so many messages more.
-RECEPTIONS = 10_000
+RECEPTIONS = 5_000
 #: Characters of the message's text: its JSON has some 200 bytes.
 SIZE = 120
 _HEARD = "message_received"

@@ -24,7 +24,7 @@ from flow_manager_socketio.certificate import Certificate
 from tests.e2e.service import Service
 from tests.node.node_fixture import CACHE
 from tests.support.certificates import Pair, make_pair
-from tests.support.socketio_wire import DEADLINE, Ended, Wire, assert_clean, port_of
+from tests.support.socketio_wire import Ended, Wire, assert_clean, port_of
 
 PATIENCE = 1.0
 SLACK = 1.5

@@ -38,7 +38,7 @@ KEY = "c" * 64
 PATIENCE = 20.0
 
 
-class Killed(Exception):
+class Killed(BaseException):
     """The process died."""
 
 

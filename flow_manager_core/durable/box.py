@@ -100,10 +100,8 @@ class Box:
         Args:
             letter: of those that are ready, the first that was not asked for yet.
         """
-        while self._unsent and self._unsent[0].number < letter.number:
-            self._unsent.popleft()  # passed over: its way has ended
-        if _over(letter) or letter.overdue(at):
-            return False
+        while self._unsent and (_over(self._unsent[0]) or self._unsent[0].overdue(at)):
+            self._unsent.popleft()
         if not self._unsent or self._unsent[0] is not letter:
             return False
         self._under_way.append(self._unsent.popleft())

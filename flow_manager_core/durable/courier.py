@@ -152,20 +152,23 @@ class Courier(Line):
         letters = self._box.ready(time.time())
         bodies = await self._bodies([letter for letter in letters if not letter.body])
         for letter in letters:
-            body = letter.body or bodies.get(letter.key, b"")
-            if body and self._box.send(letter, time.time()):
+            body = letter.body or bodies.get(letter.key)
+            if body is None:
+                await anyio.sleep(AGAIN)
+                break
+            if self._box.send(letter, time.time()):
                 await self._send(letter, body)
                 await self._acknowledge()
         return bool(letters)
 
     async def _bodies(self, letters: list[Letter]) -> Mapping[str, bytes]:
+        """Read them from the journal; what cannot be read now is left out."""
         if not letters:
             return {}
         try:
             rows = await self._desk.journal.get(Table.OUTBOX, [letter.key for letter in letters])
         except FlowManagerError as error:
             self._log.error("Messages cannot be read yet", error=error.message)
-            await anyio.sleep(AGAIN)
             return {}
         return {key: body_of(row) for key, row in rows.items()}
 

@@ -162,7 +162,7 @@ class Inbox:
             told = f"The frame's seq is {number}, and {source.taken + 1} was to come"
             raise BadFrame(told)
         if number <= source.taken:
-            if source.wake is not None:
+            if number <= source.stored and source.wake is not None:
                 source.wake()
             return
         await source.room()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -38,24 +38,32 @@ KEY = "c" * 64
 PATIENCE = 20.0
 
 
-class Killed(Exception):
+class Killed(BaseException):
     """The process died."""
 
 
 class FaultyJournal(MemoryJournal):
     """Refuses while it is told to, and dies at the commit that it is told.
 
-    `lies`: it makes so many commits and says that it has not; a writer may try each twice.
+    `unreadable`: so many reads fail. `lies`: it makes so many commits, and says that it has not; a
+    writer may try each twice.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.refusing = False
         self.lies = 0
+        self.unreadable = 0
         self.commits = 0
         self.die_at = 0
         self.edge = "before"
         self.died = False
+
+    async def get(self, table: Table, keys: Collection[str]) -> Mapping[str, bytes]:
+        if self.unreadable:
+            self.unreadable -= 1
+            raise SystemFault("The disk cannot be read", retryable=True)
+        return await super().get(table, keys)
 
     async def commit(self, changes: Sequence[Change], *, urgent: bool = False) -> None:
         await anyio.lowlevel.checkpoint()

@@ -54,3 +54,15 @@ async def test_a_flows_message_that_was_stored_after_all_is_told_once() -> None:
             pass
         kept = await log_of(journal, "message_received")
         assert [event.body["message"]["data"] for event in kept] == [1, 2]
+
+
+async def test_a_message_that_cannot_be_read_now_is_not_overtaken() -> None:
+    journal = FaultyJournal()
+    async with life(journal) as m:
+        flow = await m.connect()
+        await flow.hello()
+        journal.unreadable = 1
+        large = await m.accept("x" * 100_000)
+        small = await m.accept("y")
+        assert await flow.numbers(2) == [large.number, small.number]
+        assert journal.unreadable == 0

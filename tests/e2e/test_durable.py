@@ -64,16 +64,21 @@ class Program:
         }
 
 
+async def send(client: Client, key: str, number: int) -> dict[str, Any]:
+    answer = await client.ask(
+        "send_message",
+        container_id=key,
+        message={"command": "do", "data": number},
+        delivery="durable",
+        request_id=f"{key}-{number}",
+    )
+    assert answer["status"] == "accepted", answer
+    return answer
+
+
 async def send_all(client: Client, key: str, numbers: range) -> None:
     for number in numbers:
-        answer = await client.ask(
-            "send_message",
-            container_id=key,
-            message={"command": "do", "data": number},
-            delivery="durable",
-            request_id=f"{key}-{number}",
-        )
-        assert answer["status"] == "accepted", answer
+        await send(client, key, number)
 
 
 def heard(*clients: Client) -> list[int]:
@@ -151,14 +156,6 @@ async def test_a_manager_that_is_killed_loses_nothing_that_it_accepted_or_acknow
 
 async def undelivered(client: Client, key: str) -> int:
     """How many of the messages to a container were not acknowledged, as their senders ask."""
-    answer = await client.io.call(
-        "send_message",
-        {
-            "container_id": key,
-            "message": {"command": "do", "data": COUNT - 1},
-            "delivery": "durable",
-            "request_id": f"{key}-{COUNT - 1}",
-        },
-    )
-    found = await client.io.call("get_message", {"message_id": answer["message_id"]})
-    return 0 if found["status"] == "delivered" else 1
+    answers = [await send(client, key, number) for number in (0, COUNT - 1)]
+    found = [await client.ask("get_message", message_id=each["message_id"]) for each in answers]
+    return sum(each["status"] != "delivered" for each in found)

@@ -12,6 +12,7 @@ from flow_manager_core.errands import Errand, given, name_in
 from flow_manager_core.errors import (
     EngineUnavailable,
     FlowManagerError,
+    InvalidRequest,
     ShuttingDown,
     SystemFault,
 )
@@ -127,6 +128,8 @@ class Executor:
         try:
             services.gate.require_acquaintance()
             record = operation.subject(services, errand.request, errand.payload)
+        except InvalidRequest:
+            raise  # a label says that the id is another request's: this one must not have it
         except FlowManagerError as error:
             # A request that is sent again may be about what is gone since.
             return await self._noted(errand, None, partial(_fail, error))

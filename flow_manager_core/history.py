@@ -109,7 +109,7 @@ class Wanted:
 
     def among(self, pages: Sequence[bytes]) -> list[Activity]:
         """Those that are in some pages, in the order that is asked for."""
-        kinds = [_kind(kind) for kind in self.kinds]
+        holding, kinds = self.holding, [_kind(kind) for kind in self.kinds]
         found: list[Activity] = []
         for page in pages:
             lines = page.split(b"\n")
@@ -117,7 +117,7 @@ class Wanted:
                 lines.reverse()
             for line in lines:
                 # Most are others': they are not worth being read.
-                if self.holding in line and _ACTIVITY.match(line) and _has_one(kinds, line):
+                if holding in line and _ACTIVITY.match(line) and _has_one(kinds, line):
                     found += self._read(line)
         return found
 

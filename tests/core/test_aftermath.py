@@ -13,10 +13,8 @@ from attrs import evolve
 
 from flow_manager_core.aftermath import cut_off
 from flow_manager_core.booked import Booked, OperationState
-from flow_manager_core.errors import (
-    FlowManagerError,
-)
-from flow_manager_core.journals import Table
+from flow_manager_core.errors import FlowManagerError, InvalidRequest
+from flow_manager_core.journals import DropThrough, Table
 from flow_manager_core.settings import RecordsKind
 from flow_manager_core.testing.memory_backend import SCRIPTED, MemoryEngine
 from flow_manager_core.testing.memory_transport import MemoryNetwork
@@ -147,6 +145,21 @@ async def test_an_outcome_that_was_not_kept_before_the_end_is_found_by_the_next_
             "succeeded",
             made["container_id"],
         )
+
+
+async def test_without_the_book_a_containers_label_says_which_request_made_it(
+    world: World, paper: Paper
+) -> None:
+    body = {"image": "memory", "command": ["run"], "name": "one", "request_id": "r1"}
+    async with world.life() as h:
+        made = await h.ask("create_container", **body)
+    await paper.commit([DropThrough(Table.OPERATIONS, "~")])
+    async with world.life() as h:
+        with pytest.raises(InvalidRequest, match="request_id"):
+            await h.ask("create_container", **body, start=True)
+        assert (await h.ask("create_container", **body))["container_id"] == made["container_id"]
+        with pytest.raises(InvalidRequest, match="request_id"):
+            await h.ask("create_container", **body, start=True)
 
 
 async def test_the_ledger_says_whether_a_container_has_the_code_of_an_update(

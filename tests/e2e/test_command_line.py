@@ -105,6 +105,33 @@ def test_the_answer_is_one_line_of_json_and_an_error_goes_to_standard_error(ask:
     assert error["error_type"] == "container_not_found"
 
 
+def test_history_tells_in_words_who_did_what_to_a_container_that_is_no_more(
+    ask: Ask, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = ask("create_container", json.dumps({**MADE, "name": "past"})).answer
+    ask("delete_container", '{"container_id": "past"}')
+    ask("delete_container", json.dumps({"container_id": made["container_id"]}))
+
+    def history(*arguments: str) -> Outcome:
+        capsys.readouterr()
+        return Outcome(main(["history", *arguments]), *capsys.readouterr())
+
+    told = history("--container", "past")
+    key = made["container_id"]
+    assert [line.partition("  ")[2] for line in told.out.splitlines()] == [
+        f"{key}  container_created by owner: Container past created",
+        f"{key}  status_change by owner: Status changed from created to removing",
+        f"{key}  container_deleted by owner: Container past deleted",
+    ]
+    failed = history("--kind", "container_error", "--limit", "1", "--json").answer
+    assert (failed["details"]["outcome"], failed["details"]["asked_for"]) == ("failed", key)
+    assert history("--since", "4102444800").out == ""
+    assert history("--container", "nobody").error["error_type"] == "container_not_found"
+    assert history("--kind", "x").error["details"]["errors"][0]["field"] == "kinds.0"
+    by_request = ask("get_activity_log", json.dumps({"container_id": key})).answer
+    assert [entry["container_id"] for entry in by_request["entries"]] == [key] * 3
+
+
 @pytest.mark.parametrize("form", ["-", "@{}/payload.json"])
 def test_a_payload_can_stay_off_the_command_line(
     ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str

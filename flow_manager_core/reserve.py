@@ -6,6 +6,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+NAME = "reserve"
 #: Bytes that are set aside; some hundred stops and deletes.
 RESERVE = 1024 * 1024
 #: Pages of the log after which SQLite brings it into the file; its own default.

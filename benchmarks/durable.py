@@ -28,6 +28,7 @@ from benchmarks.rows import Row
 from flow_manager_core import FlowManager, Settings
 from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.journals import DropThrough, Put, Table, number_key
+from flow_manager_core.settings import OnExit
 from flow_manager_core.sqlite_journal import SqliteJournal
 
 #: Who writes at a time, and so what a group can hold; bytes of each value.
@@ -167,6 +168,7 @@ def _manager(folder: Path, journal: str) -> FlowManager:
         volume_roots=(folder,),
         log_file="off",
         monitoring=False,
+        on_exit=OnExit.STOP,
     )
     return FlowManager(settings)
 

@@ -31,10 +31,10 @@ CROWDED = 2000
 #: Seconds between two attempts while the journal refuses and there is nothing to write.
 PROBE = 2.0
 #: Seconds that events gather at most that nobody waits for.
-PACE = 0.005
+PACE = 0.02
 #: They gather so many times as long as the last commit took: a quick journal need not be spared,
-#: and a slow one takes no more than a fifth of the time.
-SPARING = 4.0
+#: and with a slow one commits take no more than a twentieth of the time.
+SPARING = 20.0
 #: Seconds that are not worth waiting.
 INSTANT = 0.0005
 #: Seconds at the end for what waits.
@@ -173,11 +173,14 @@ class JournalWriter:
         self._waiting.append(entry)
         self._events += len(entry.events)
         self._arrived.set()
+        if len(self._waiting) >= GROUP:
+            self._hurry.set()
 
     async def _gather(self) -> None:
         """Let events come together that nobody waits for."""
         rest = min(PACE, SPARING * self._committer.took) - (time.perf_counter() - self._rested)
-        if rest < INSTANT or any(entry.done for entry in self._waiting):
+        urged = len(self._waiting) >= GROUP or any(entry.done for entry in self._waiting)
+        if urged or rest < INSTANT:
             return
         self._hurry = anyio.Event()
         with anyio.move_on_after(rest):

@@ -6,10 +6,11 @@ import os
 import sqlite3
 from pathlib import Path
 
+NAME = "reserve"
 #: Bytes that are set aside; some hundred stops and deletes.
 RESERVE = 1024 * 1024
-#: Pages of the log after which SQLite brings it into the file; its own default.
-CHECKPOINT = 1000
+#: Pages of the log after which SQLite brings it into the file; as many bytes as by default.
+CHECKPOINT = 500
 
 
 class Reserve:

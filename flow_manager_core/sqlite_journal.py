@@ -16,6 +16,7 @@ from flow_manager_core.errors import ConfigurationError
 from flow_manager_core.findings import in_thread
 from flow_manager_core.journals import Change, Drop, DropThrough, Journal, Put, Table
 from flow_manager_core.models import Fault
+from flow_manager_core.reserve import NAME as RESERVED
 from flow_manager_core.reserve import Reserve
 from flow_manager_core.sqlite_file import NAME, UNREADABLE, connect, open_file, transaction
 from flow_manager_core.sqlite_lane import Lane
@@ -51,7 +52,7 @@ class SqliteJournal(Journal):
         reading: sqlite3.Connection,
         deadline: float = DEADLINE,
     ) -> None:
-        self._reserve = Reserve(folder / "reserve", folder / f"{NAME}-wal")
+        self._reserve = Reserve(folder / RESERVED, folder / f"{NAME}-wal")
         self._writing = Lane(writing, deadline)
         self._reading = Lane(reading, deadline)
 
@@ -79,7 +80,7 @@ class SqliteJournal(Journal):
     def _opened(cls, folder: Path, deadline: float) -> SqliteJournal:
         try:
             with ExitStack() as failing:
-                writing = open_file(folder)
+                writing = _open(folder)
                 failing.callback(writing.close)
                 reading = connect(folder / NAME)
                 failing.callback(reading.close)
@@ -159,6 +160,17 @@ class SqliteJournal(Journal):
         """Close the file. Blocking."""
         self._reading.close()
         self._writing.close()
+
+
+def _open(folder: Path) -> sqlite3.Connection:
+    try:
+        return open_file(folder)
+    except sqlite3.OperationalError:
+        # What SQLite keeps beside the file has no room on a full disk.
+        if not (folder / RESERVED).exists():
+            raise
+        (folder / RESERVED).unlink()
+        return open_file(folder)
 
 
 def _make(base: sqlite3.Connection, changes: Sequence[Change]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import stat
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +19,7 @@ from flow_manager_core.past import read_past
 from flow_manager_core.reserve import RESERVE
 from flow_manager_core.sqlite_file import MIGRATIONS, look_back
 from flow_manager_core.sqlite_journal import SqliteJournal
-from tests.support.root import need_root
+from tests.support.disks import frozen_disk_at, small_disk_at
 
 pytestmark = pytest.mark.anyio
 
@@ -158,12 +157,8 @@ async def test_a_key_that_is_no_text_is_refused_and_what_follows_is_kept(tmp_pat
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    need_root("mount", "umount")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m,mode=0700", "none", folder], check=True)
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    with small_disk_at(tmp_path / "small", 3) as folder:
+        yield folder
 
 
 async def fill(journal: SqliteJournal) -> None:
@@ -207,18 +202,8 @@ async def test_it_keeps_again_as_soon_as_there_is_room_and_sets_some_aside(
 
 @pytest.fixture
 def frozen_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own, which the test may halt as a failing device or server would."""
-    need_root("mount", "umount", "mkfs.ext4", "fsfreeze")
-    image, folder = tmp_path / "image", tmp_path / "disk"
-    image.write_bytes(b"")
-    subprocess.run(["truncate", "-s", "16M", image], check=True)
-    subprocess.run(["mkfs.ext4", "-q", image], check=True)
-    folder.mkdir()
-    if subprocess.run(["mount", "-o", "loop", image, folder], check=False).returncode:
-        pytest.skip("no loop device can be had here")
-    yield folder
-    subprocess.run(["fsfreeze", "-u", folder], check=False, stderr=subprocess.DEVNULL)
-    subprocess.run(["umount", folder], check=True)
+    with frozen_disk_at(tmp_path / "frozen") as folder:
+        yield folder
 
 
 async def test_a_disk_that_hangs_is_given_up_by_name_and_used_again_once_it_answers(

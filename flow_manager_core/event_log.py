@@ -2,52 +2,126 @@
 
 A page is one value of `Table.EVENTS`, under the number of its last event; each of its lines is an
 event: its number, its name, its container's full id, when it was told (seconds since the epoch),
-and the body that clients get, without ``seq`` and ``epoch``.
+the container's name and labels where it has any, and the body that clients get, without ``seq``
+and ``epoch``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from functools import cache
+from typing import Any, get_type_hints
 
+import attrs
 import orjson
 from attrs import frozen
 
-from flow_manager_core.events import Event
+from flow_manager_core.events import ErrorReported, Event, OtherEvent, event_kinds
 from flow_manager_core.journals import Put, Table, number_key
 from flow_manager_core.jsontext import dumps
+from flow_manager_core.selection import Identity
 from flow_manager_core.wire import event_body
+
+#: What stands between a line's own fields and the body. No text in front can hold it: JSON writes
+#: a quote in a text with a backslash before it.
+_BODY = b',"body":'
+
+Identify = Callable[[str], Identity]
 
 
 @frozen
 class LoggedEvent:
-    """An event as it was kept."""
+    """An event as it was kept.
+
+    Args:
+        at: when it was told, seconds since the epoch.
+        raw: the body as JSON.
+    """
 
     seq: int
     name: str
     container_id: str
     at: float
-    body: Mapping[str, Any]
+    raw: bytes
+    identity: Identity
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """The body that clients got; numbers of any size are as they were."""
+        found: Mapping[str, Any] = json.loads(self.raw)
+        return found
 
 
-def page_of(events: Sequence[Event]) -> Put:
+def page_of(events: Sequence[Event], identify: Identify = Identity) -> Put:
     """A page of at least one event; all have their numbers."""
-    lines = b"\n".join(_line(event) for event in events)
+    lines = b"\n".join(_line(event, identify(event.container_id)) for event in events)
     return Put(Table.EVENTS, number_key(events[-1].seq), lines)
 
 
-def _line(event: Event) -> bytes:
+def _line(event: Event, identity: Identity) -> bytes:
     head = {
         "seq": event.seq,
         "name": event.name,
         "container": event.container_id,
         "at": event.timestamp.timestamp(),
     }
-    return b'%b,"body":%b}' % (dumps(head)[:-1], dumps(event_body(event)))
+    body = event.encoded or dumps(event_body(event))
+    return b"%b%b%b%b}" % (dumps(head)[:-1], identity.noted, _BODY, body)
 
 
 def events_of(page: bytes) -> Iterator[LoggedEvent]:
     """Read a page."""
     for line in page.split(b"\n"):
-        row = orjson.loads(line)
-        yield LoggedEvent(row["seq"], row["name"], row["container"], row["at"], row["body"])
+        head, _, rest = line.partition(_BODY)
+        row = orjson.loads(head + b"}")
+        texts = row.get("labels", ())
+        labels = frozenset(zip(texts[::2], texts[1::2], strict=True))
+        identity = Identity(row["container"], row.get("of", ""), labels)
+        yield LoggedEvent(row["seq"], row["name"], identity.id, row["at"], rest[:-1], identity)
+
+
+def event_of(logged: LoggedEvent, epoch: str) -> Event:
+    """The event itself, as it was told."""
+    own = {
+        "container_id": logged.container_id,
+        "timestamp": datetime.fromtimestamp(logged.at, UTC),
+        "seq": logged.seq,
+        "epoch": epoch,
+        "encoded": logged.raw,
+    }
+    body = logged.body
+    if logged.name == ErrorReported.name:
+        return ErrorReported(**own, error=body)
+    kind = event_kinds_by_name().get(logged.name)
+    try:
+        if kind is not None:
+            return kind(**own, **_fields_of(kind, body))
+    except (KeyError, ValueError, TypeError):
+        pass  # another version's event of this name
+    return OtherEvent(**own, kind=logged.name, body=body)
+
+
+event_kinds_by_name = cache(event_kinds)
+
+
+def _fields_of(kind: type[Event], body: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: enum(body[key]) if enum and body[key] is not None else body[key]
+        for name, key, enum in _shape_of(kind)
+    }
+
+
+@cache
+def _shape_of(kind: type[Event]) -> Sequence[tuple[str, str, type[Enum] | None]]:
+    """The fields of an event's own: their names, those in the body, and the enum of each."""
+    hints = get_type_hints(kind)
+    common = {attribute.name for attribute in attrs.fields(Event)}
+    names = [a.name for a in attrs.fields(kind) if a.name not in common]
+    return [(name, name.removesuffix("_"), _enum_of(hints[name])) for name in names]
+
+
+def _enum_of(hint: object) -> type[Enum] | None:
+    return hint if isinstance(hint, type) and issubclass(hint, Enum) else None

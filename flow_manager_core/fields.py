@@ -10,6 +10,7 @@ import posixpath
 import re
 import shlex
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, NewType
 
 import attrs
@@ -29,6 +30,10 @@ ContainerRef = NewType("ContainerRef", str)
 ContainerName = NewType("ContainerName", str)
 RequestId = NewType("RequestId", str)
 FollowId = NewType("FollowId", str)
+Epoch = NewType("Epoch", str)
+EventNumber = NewType("EventNumber", int)
+EventNames = NewType("EventNames", tuple[str, ...])
+ContainerRefs = NewType("ContainerRefs", tuple[str, ...])
 LogPart = NewType("LogPart", str)
 ImageName = NewType("ImageName", str)
 AbsolutePath = NewType("AbsolutePath", str)
@@ -314,6 +319,10 @@ CHECKS: Mapping[Any, Callable[[object], Any]] = {
     ContainerName: container_name,
     RequestId: lambda v: printable(v, most=128),
     FollowId: lambda v: text(v, least=1, most=64),
+    Epoch: lambda v: text(v, least=1, most=64),
+    EventNumber: lambda v: integer(v, least=0, most=2**53),
+    EventNames: lambda v: sequence(v, partial(text, least=1, most=128), most=100),
+    ContainerRefs: lambda v: sequence(v, partial(text, least=1, most=128), most=100),
     LogPart: lambda v: printable(v, most=64),
     ImageName: image_name,
     AbsolutePath: absolute_path,

@@ -20,6 +20,7 @@ from flow_manager_core.contracts import ContainerBackend, Transport
 from flow_manager_core.convergence import Converger, clear_workplace
 from flow_manager_core.desired import Wish
 from flow_manager_core.engine_watch import EngineWatch
+from flow_manager_core.event_stream import EventSource
 from flow_manager_core.gate import Gate
 from flow_manager_core.healing import Healer
 from flow_manager_core.health_checks.configs import HealthConfigs
@@ -29,6 +30,7 @@ from flow_manager_core.instance_folder import Workplace
 from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.lifecycle import RunEnded
+from flow_manager_core.listening import Listeners, Onlooking
 from flow_manager_core.log_following import LogFollower
 from flow_manager_core.log_levels import LogLevels
 from flow_manager_core.memory_journal import MemoryJournal
@@ -62,6 +64,8 @@ class _Ground:
     backend: ContainerBackend
     transport: Transport
     group: TaskGroup
+    bus: EventBus
+    registry: Registry
     journal: JournalWriter
     ledger: Ledger
     preferences: Preferences
@@ -101,12 +105,18 @@ async def _enter(
     backend, backend_context = chosen.backend
     transport, transport_context = chosen.transport
     records, past, workplace = await stack.enter_async_context(open_records(settings))
+    registry = Registry()
     ground = _Ground(
         backend=await stack.enter_async_context(backend.factory(backend_context)),
         transport=await stack.enter_async_context(transport.factory(transport_context)),
         group=await stack.enter_async_context(anyio.create_task_group()),
+        bus=bus,
+        registry=registry,
         journal=JournalWriter(
-            MemoryJournal(), lambda events: bus.publish(*events), epoch=secrets.token_hex(8)
+            MemoryJournal(),
+            lambda events: bus.publish(*events),
+            epoch=secrets.token_hex(8),
+            identify=registry.identity,
         ),
         ledger=Ledger(records, past),
         preferences=Preferences(records, past.facts),
@@ -120,8 +130,7 @@ def _connect(
     ground: _Ground, settings: Settings, chosen: Chosen, reporter: Reporter, metrics: Metrics
 ) -> tuple[Services, EngineWatch]:
     """Make the parts; those that need a later one reach it through a function of this one."""
-    registry, gate = Registry(), Gate()
-    policy = SoundPolicy(chosen.recovery)
+    registry, gate, policy = ground.registry, Gate(), SoundPolicy(chosen.recovery)
 
     def channel_ended(record: ContainerRecord) -> None:
         services.supervisor.channel_ended(record)
@@ -159,6 +168,7 @@ def _connect(
         sweep=adopter.sweep,
         consider=consider,
     )
+    monitor = Monitor(ground.backend, registry, reporter, gate, ground.preferences, settings)
     services = Services(
         settings=settings,
         backend_name=chosen.backend[0].name,
@@ -174,9 +184,10 @@ def _connect(
         ledger=ground.ledger,
         gate=gate,
         retry=Retrier(policy, gate, settings.retry_for),
-        monitor=Monitor(ground.backend, registry, reporter, gate, ground.preferences, settings),
+        monitor=monitor,
         health=_health_keeper(ground, supervisor, reporter, gate, heal),
         log_follower=LogFollower(ground.backend, gate, ground.group),
+        listeners=_listeners(ground, reporter, Onlooking(registry, gate, monitor.latest)),
         log_levels=LogLevels(),
         workplace=ground.workplace,
         shelf=BackupShelf(settings),
@@ -190,6 +201,11 @@ def _connect(
 
 def _discard_of(backend: ContainerBackend) -> Callable[[str], Awaitable[None]]:
     return partial(discard_ground, backend)
+
+
+def _listeners(ground: _Ground, reporter: Reporter, onlooking: Onlooking) -> Listeners:
+    source = EventSource(ground.journal, ground.bus, ground.registry.identity, onlooking.present)
+    return Listeners(source, reporter.news, ground.group)
 
 
 def _health_keeper(

@@ -17,10 +17,13 @@ import anyio
 from attrs import define, evolve, field
 
 from flow_manager_core.errors import FlowManagerError, SystemFault
-from flow_manager_core.event_log import page_of
+from flow_manager_core.event_log import Identify, page_of
 from flow_manager_core.events import Event
 from flow_manager_core.journals import Change, Journal
+from flow_manager_core.jsontext import dumps
 from flow_manager_core.log import get_log
+from flow_manager_core.selection import Identity
+from flow_manager_core.wire import event_body
 
 #: Entries of one commit.
 GROUP = 512
@@ -45,6 +48,7 @@ class JournalWriter:
         publish: takes events in their order, each once it is kept.
         epoch: names the journal in whose order the events are numbered.
         last: the number of the last event that it has.
+        identify: says what filters must know of a container, from its full id.
     """
 
     def __init__(
@@ -54,12 +58,14 @@ class JournalWriter:
         *,
         epoch: str = "",
         last: int = 0,
+        identify: Identify = Identity,
     ) -> None:
         self.journal = journal
         self.epoch = epoch
         #: The number of the last event that was kept, and published.
         self.last: int = last
         self._publish = publish
+        self._identify = identify
         self._waiting: deque[_Entry] = deque()
         self._arrived = anyio.Event()
         self._eased = anyio.Event()
@@ -159,17 +165,21 @@ class JournalWriter:
         kept: list[Event] = []
         for event in (event for entry in group for event in entry.events):
             if event.kept:
-                event = evolve(event, seq=self.last + len(kept) + 1, epoch=self.epoch)  # noqa: PLW2901
+                event = self._numbered(event, self.last + len(kept) + 1)  # noqa: PLW2901
                 kept.append(event)
             told.append(event)
         changes = [change for entry in group for change in entry.changes]
         if kept:
-            changes.append(page_of(kept))
+            changes.append(page_of(kept, self._identify))
         if changes:
             with anyio.CancelScope(shield=True):
                 await self.journal.commit(changes, urgent=all(e.urgent for e in group))
         self.last += len(kept)
         self._publish(told)
+
+    def _numbered(self, event: Event, seq: int) -> Event:
+        """An event with its number, and its body as both the page and the wire have it."""
+        return evolve(event, seq=seq, epoch=self.epoch, encoded=dumps(event_body(event)))
 
     def _settle(self, group: Sequence[_Entry]) -> None:
         for entry in group:

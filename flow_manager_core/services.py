@@ -14,6 +14,7 @@ from flow_manager_core.health_checks.keeper import HealthKeeper
 from flow_manager_core.instance_folder import Workplace
 from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.ledger import Ledger
+from flow_manager_core.listening import Listeners
 from flow_manager_core.log_following import LogFollower
 from flow_manager_core.log_levels import LogLevels
 from flow_manager_core.metrics import Metrics
@@ -52,6 +53,7 @@ class Services:
     monitor: Monitor
     health: HealthKeeper
     log_follower: LogFollower
+    listeners: Listeners
     log_levels: LogLevels
     workplace: Workplace
     shelf: BackupShelf

@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 import attrs
 
 from flow_manager_core.errors import FlowManagerError, InvalidRequest
-from flow_manager_core.events import ErrorReported, Event, MessageReceived
+from flow_manager_core.events import ErrorReported, Event, MessageReceived, OtherEvent
 from flow_manager_core.fields import CHECKS
+from flow_manager_core.jsontext import dumps
 from flow_manager_core.models import (
     CheckType,
     ContainerState,
@@ -33,6 +34,8 @@ R = TypeVar("R", bound=Request)
 
 #: Levels of an error's details; no operation's own come near.
 DEEPEST = 16
+#: Fields of events that `event_body` does not take as they are.
+_EVERY_EVENT = frozenset({"container_id", "timestamp", "seq", "epoch", "encoded"})
 
 _converter = strict_converter(RestartMode, PullPolicy, CheckType, ContainerState, LogLevel)
 for _kind, _check in CHECKS.items():
@@ -135,10 +138,12 @@ def event_body(event: Event) -> dict[str, Any]:
     """The event as clients get it, but for its number; `ErrorReported` is the error object."""
     if isinstance(event, ErrorReported):
         return dict(event.error)
+    if isinstance(event, OtherEvent):
+        return dict(event.body)
     body: dict[str, Any] = {"container_id": event.container_id[:12]}
     for attribute in attrs.fields(type(event)):
-        if attribute.name not in ("container_id", "timestamp", "seq", "epoch"):
-            body[attribute.name] = getattr(event, attribute.name)
+        if attribute.name not in _EVERY_EVENT:
+            body[attribute.name.removesuffix("_")] = getattr(event, attribute.name)
     if isinstance(event, MessageReceived):
         body["message"] = dict(event.message)
     body["timestamp"] = timestamp(event.timestamp)
@@ -147,7 +152,21 @@ def event_body(event: Event) -> dict[str, Any]:
 
 def numbered(event: Event, body: Mapping[str, Any]) -> Mapping[str, Any]:
     """An event's body with its place in the journal, where it has one."""
-    return {**body, "seq": event.seq, "epoch": event.epoch} if event.seq else body
+    return {**body, "seq": event.seq, "epoch": event.epoch} if event.epoch else body
+
+
+def event_json(event: Event) -> bytes:
+    """An event's body with its place in the journal, as JSON; what is written already is reused.
+
+    Raises:
+        TypeError, ValueError, RecursionError: it holds what JSON cannot say.
+    """
+    if not event.epoch:
+        return event.encoded or dumps(event_body(event))
+    if not event.encoded or isinstance(event, ErrorReported):
+        # An error format may have fields of these names.
+        return dumps(numbered(event, event_body(event)))
+    return b'%b,"seq":%d,"epoch":%b}' % (event.encoded[:-1], event.seq, dumps(event.epoch))
 
 
 def ports_body(ports: tuple[PortMapping, ...]) -> dict[str, int]:

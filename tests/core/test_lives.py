@@ -68,8 +68,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 def told(h: House, name: str) -> list[Any]:
-    news = [event for event in h.manager.news() if event.name == name]
-    return news or [event for event in h.told if event.name == name]
+    return [event for event in h.told if event.name == name]
 
 
 async def state(h: House, key: str) -> str:

@@ -28,6 +28,8 @@ NEEDED = {
     "get_container_status": Role.READ,
     "get_container_logs": Role.READ,
     "unfollow_container_logs": Role.READ,
+    "subscribe": Role.READ,
+    "unsubscribe": Role.READ,
     "get_resource_thresholds": Role.READ,
     "get_resource_usage_history": Role.READ,
     "get_health_check_config": Role.READ,
@@ -70,6 +72,8 @@ MORE: dict[str, dict[str, Any]] = {
 LATER = {
     "send_message": "socket_connection_error",  # the flow has no channel
     "unfollow_container_logs": "validation_error",  # nobody follows
+    "subscribe": "validation_error",  # these clients have no feed of their own
+    "unsubscribe": "validation_error",
 }
 
 

@@ -7,9 +7,6 @@ from attrs import define
 from flow_manager_core.contracts import Session
 from flow_manager_socketio.access import Admission
 
-#: The room of clients that want every server event. Client ids have no spaces in them.
-ALL_EVENTS = "all events"
-
 
 @define
 class ConnectedClient:
@@ -17,7 +14,7 @@ class ConnectedClient:
 
     Args:
         session: its line to the manager.
-        admission: as whom it was let in, and the server events it wants.
+        admission: as whom it was let in, and the server events it asked for then.
         in_flight: its requests that have no answer yet.
     """
 
@@ -25,19 +22,3 @@ class ConnectedClient:
     session: Session
     admission: Admission
     in_flight: int = 0
-
-    def wants(self, event: str) -> bool:
-        """Whether it asked for a server event."""
-        events = self.admission.events
-        return events is None or event in events
-
-    def rooms(self) -> list[str]:
-        """Where it must be to get its events."""
-        if self.admission.events is None:
-            return [ALL_EVENTS]
-        return [room_of(event) for event in self.admission.events]
-
-
-def room_of(event: str) -> str:
-    """The room of clients that chose this event among others."""
-    return f"event {event}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
 
@@ -11,7 +12,7 @@ import socketio
 from attrs import frozen
 from socketio.exceptions import ConnectionRefusedError as ClientRefused
 
-from flow_manager_core.contracts import Gateway
+from flow_manager_core.contracts import Feed, Gateway, Selection
 from flow_manager_core.errors import FlowManagerError, InvalidRequest, ShuttingDown, SystemFault
 from flow_manager_core.events import Event, now
 from flow_manager_core.log import Log
@@ -40,8 +41,16 @@ class RequestLimits:
 class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketio has no types
     """The namespace ``/``."""
 
-    def __init__(self, gateway: Gateway, access: Access, limits: RequestLimits, log: Log) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        access: Access,
+        limits: RequestLimits,
+        feed_of: Callable[[str], Feed],
+        log: Log,
+    ) -> None:
         super().__init__(NAMESPACE)
+        self._feed_of = feed_of
         self._gateway = gateway
         self._access = access
         self._limits = limits
@@ -94,7 +103,7 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
             self._refuse(error)
         holder = admission.holder
         client = Client(FRONTEND, sid, holder.name, holder.role)
-        session = self._gateway.session(client, partial(self._tell, sid))
+        session = self._gateway.session(client, partial(self._tell, sid), self._feed_of(sid))
         self._clients[sid] = ConnectedClient(sid, session, admission)
 
     def _note_refusal(self, sid: str, address: object, error: InvalidRequest) -> None:
@@ -117,25 +126,24 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
     async def welcome(self, sid: str) -> None:
         """Greet a client that has just come in, and let it have its events from now on."""
         client = self._clients[sid]
-        news = [event for event in self._gateway.news() if client.wants(event.name)]
-        for room in client.rooms():
-            await self.enter_room(sid, room)
+        admission = client.admission
+        position = client.session.listen(Selection(events=admission.events), admission.since)
         greeting = {
             "message": "Connected to Flow Manager",
             "version": self._gateway.version,
             "backend": self._gateway.backend_name,
-            "role": str(client.admission.holder.role),
+            "role": str(admission.holder.role),
+            "epoch": position.epoch,
+            "seq": position.seq,
             "timestamp": now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         }
         await self.emit("connected", encode(greeting), to=sid)
-        for event in news:
-            await self.emit(event.name, encode(self._gateway.event_body(event)), to=sid)
-        self._log.info("Client connected", client=sid, by=client.admission.holder.name)
+        self._log.info("Client connected", client=sid, by=admission.holder.name)
 
     async def _tell(self, sid: str, event: Event) -> None:
         """Tell one client something, and wait until it has read most of what it was told."""
         if sid in self._clients:
-            await self.emit(event.name, encode(self._gateway.event_body(event)), to=sid)
+            await self.emit(event.name, orjson.Fragment(self._gateway.event_json(event)), to=sid)
         await asyncio.sleep(0)  # queueing waits for nobody
         while sid in self._clients and not self.server.has_room(sid):  # noqa: ASYNC110  # see `Crowd`
             await asyncio.sleep(_GLANCE)

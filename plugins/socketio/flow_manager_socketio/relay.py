@@ -9,12 +9,12 @@ import anyio.lowlevel
 import orjson
 from anyio.abc import TaskStatus
 
-from flow_manager_core.contracts import Gateway
+from flow_manager_core.contracts import Gateway, Position
 from flow_manager_core.errors import FlowManagerError
 from flow_manager_core.events import Event
 from flow_manager_core.log import Log
-from flow_manager_socketio.clients import ALL_EVENTS, room_of
 from flow_manager_socketio.jsontext import encode
+from flow_manager_socketio.rooms import ALL_EVENTS, room_of
 
 Emit = Callable[[str, orjson.Fragment, Sequence[str]], Awaitable[None]]
 
@@ -24,19 +24,28 @@ class Relay:
 
     Args:
         emit: takes the event's name, its body, and the rooms that get it. Must not wait for a
-            client.
+            client, and has found out who is in them before it waits for anything.
+        rooms: says which rooms get an event.
     """
 
-    def __init__(self, gateway: Gateway, emit: Emit, log: Log) -> None:
+    def __init__(
+        self, gateway: Gateway, emit: Emit, rooms: Callable[[Event], list[str]], log: Log
+    ) -> None:
         self._gateway = gateway
         self._emit = emit
+        self._rooms = rooms
         self._log = log
+        #: The number of the last event that went to the rooms.
+        self.at: int = 0
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Relay until the bus closes; after a loss, tell the clients and go on."""
+        """Relay until the bus closes; after a loss, tell the clients and go on from the log."""
+        since: Position | None = None
         while True:
             try:
-                async with self._gateway.subscribe() as events:
+                async with self._gateway.subscribe(since) as events:
+                    if since is None:
+                        self.at = self._gateway.position.seq
                     task_status.started()
                     task_status = anyio.TASK_STATUS_IGNORED
                     async for event in events:
@@ -45,15 +54,17 @@ class Relay:
                         await anyio.lowlevel.checkpoint()
                 return
             except FlowManagerError as error:
+                since = Position(self._gateway.position.epoch, self.at)
                 self._log.error("Events lost", error=error.message)
                 await self._emit(
                     "error", encode(self._gateway.error_body(error)), [ALL_EVENTS, room_of("error")]
                 )
 
     async def _tell(self, event: Event) -> None:
+        self.at = event.seq or self.at
         try:
-            body = encode(self._gateway.event_body(event))
+            body = orjson.Fragment(self._gateway.event_json(event))
         except (TypeError, ValueError, RecursionError) as error:
             self._log.error("Event not relayed", kind=event.name, error=repr(error))
             return
-        await self._emit(event.name, body, [ALL_EVENTS, room_of(event.name)])
+        await self._emit(event.name, body, self._rooms(event))

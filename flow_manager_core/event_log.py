@@ -9,11 +9,11 @@ and ``epoch``.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import attrs
 import orjson
@@ -85,7 +85,7 @@ def events_of(page: bytes) -> Iterator[LoggedEvent]:
 
 def event_of(logged: LoggedEvent, epoch: str) -> Event:
     """The event itself, as it was told."""
-    own = {
+    own: dict[str, Any] = {
         "container_id": logged.container_id,
         "timestamp": datetime.fromtimestamp(logged.at, UTC),
         "seq": logged.seq,
@@ -95,7 +95,7 @@ def event_of(logged: LoggedEvent, epoch: str) -> Event:
     body = logged.body
     if logged.name == ErrorReported.name:
         return ErrorReported(**own, error=body)
-    kind = event_kinds_by_name().get(logged.name)
+    kind = _kept_kinds().get(logged.name)
     try:
         if kind is not None:
             return kind(**own, **_fields_of(kind, body))
@@ -104,24 +104,28 @@ def event_of(logged: LoggedEvent, epoch: str) -> Event:
     return OtherEvent(**own, kind=logged.name, body=body)
 
 
-event_kinds_by_name = cache(event_kinds)
+@cache
+def _kept_kinds() -> Mapping[str, type[Event]]:
+    return {name: kind for name, kind in event_kinds().items() if kind.kept}
 
 
 def _fields_of(kind: type[Event], body: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: enum(body[key]) if enum and body[key] is not None else body[key]
-        for name, key, enum in _shape_of(kind)
+        name: body[key] if read is None or body[key] is None else read(body[key])
+        for name, key, read in _shape_of(cast("Hashable", kind))
     }
 
 
 @cache
-def _shape_of(kind: type[Event]) -> Sequence[tuple[str, str, type[Enum] | None]]:
-    """The fields of an event's own: their names, those in the body, and the enum of each."""
+def _shape_of(kind: Any) -> Sequence[tuple[str, str, Callable[[Any], Any] | None]]:
+    """The fields of an event's own: their names, those in the body, and how each is read."""
     hints = get_type_hints(kind)
     common = {attribute.name for attribute in attrs.fields(Event)}
     names = [a.name for a in attrs.fields(kind) if a.name not in common]
-    return [(name, name.removesuffix("_"), _enum_of(hints[name])) for name in names]
+    return [(name, name.removesuffix("_"), _reader_of(hints[name])) for name in names]
 
 
-def _enum_of(hint: object) -> type[Enum] | None:
+def _reader_of(hint: object) -> Callable[[Any], Any] | None:
+    if hint is datetime:
+        return datetime.fromisoformat
     return hint if isinstance(hint, type) and issubclass(hint, Enum) else None

@@ -18,10 +18,12 @@ import anyio.lowlevel
 from attrs import frozen
 
 from flow_manager_core.bus import EventBus, EventsLost, Subscription
+from flow_manager_core.errors import FlowManagerError
 from flow_manager_core.event_log import Identify, LoggedEvent, event_of, events_of
 from flow_manager_core.events import Event, GapFound, SnapshotTaken
 from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.journals import Table, number_key
+from flow_manager_core.log import get_log
 from flow_manager_core.selection import EVERYTHING, Identity, Position, Selection
 
 #: Pages that are read at once: the most, and the bytes of the last ones above which it is fewer.
@@ -30,6 +32,8 @@ PAGES, PAGES_SIZE = 64, 512 * 1024
 TURN = 64
 #: Seconds between two looks at a live stream that is behind its client's position.
 GLANCE = 0.01
+#: Seconds until a journal that cannot be read is asked again.
+AGAIN = 1.0
 #: Containers of one part of a snapshot; each has some 500 bytes.
 PART = 100
 #: Live events that may wait for a reader that can go back to the journal.
@@ -114,11 +118,7 @@ class Replay:
             self._break("ahead", 1)
 
     async def next(self) -> Event | None:
-        """The next event; ``None`` at the moment when the live stream is where this reader is.
-
-        Raises:
-            SystemFault: the journal cannot be read; the next call tries again.
-        """
+        """The next event; ``None`` at the moment when the live stream is where this reader is."""
         passed = 0
         while True:
             if self._told:
@@ -155,9 +155,13 @@ class Replay:
         return event_of(line, self._source.writer.epoch)
 
     async def _read(self) -> None:
-        journal = self._source.writer.journal
-        after = number_key(self.cursor)
-        pages = await journal.read(Table.EVENTS, after=after, limit=self._pages)
+        journal, after = self._source.writer.journal, number_key(self.cursor)
+        try:
+            pages = await journal.read(Table.EVENTS, after=after, limit=self._pages)
+        except FlowManagerError as error:
+            get_log("events").warning("The log of events cannot be read", error=error.message)
+            await anyio.sleep(AGAIN)
+            return
         if not pages:
             self._break("retention", self.cursor + 1)
             return
@@ -180,14 +184,15 @@ class Replay:
         parts = max(1, -(-len(present.statuses) // PART))
         for part in range(parts):
             # Only the last part carries the position: who breaks off before asks again from before.
-            place = {"seq": position.seq, "epoch": position.epoch} if part + 1 == parts else {}
+            last = part + 1 == parts
             yield SnapshotTaken(
                 container_id="",
                 containers=present.statuses[part * PART : (part + 1) * PART],
                 part=part + 1,
                 parts=parts,
                 complete=present.complete,
-                **place,
+                seq=position.seq if last else 0,
+                epoch=position.epoch if last else "",
             )
 
 

@@ -288,6 +288,7 @@ class OtherEvent(Event):
 
 
 def event_kinds() -> Mapping[str, type[Event]]:
-    """The classes of this module by their events' names."""
+    """The classes of this module by their events' names; of two with one name, the kept one."""
     classes = [c for c in globals().values() if isinstance(c, type) and issubclass(c, Event)]
-    return {c.name: c for c in classes if "name" in vars(c) and c is not OtherEvent}
+    named = [c for c in classes if "name" in vars(c) and c is not OtherEvent]
+    return {c.name: c for c in sorted(named, key=lambda kind: kind.kept)}

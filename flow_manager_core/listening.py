@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from flow_manager_core.answers import status_body
 from flow_manager_core.caller import Caller
 from flow_manager_core.contracts import Feed, Outlet
-from flow_manager_core.errors import FlowManagerError, InvalidRequest, SystemFault
+from flow_manager_core.errors import InvalidRequest, SystemFault
 from flow_manager_core.event_stream import EventSource, Present, Replay
 from flow_manager_core.gate import Gate
 from flow_manager_core.log import get_log
@@ -21,9 +21,6 @@ from flow_manager_core.news import News
 from flow_manager_core.registry import ContainerRecord, Registry
 from flow_manager_core.selection import EVERYTHING, NOTHING, Position, Selection
 from flow_manager_core.trace import for_nobody
-
-#: Seconds until a journal that cannot be read is asked again.
-AGAIN = 1.0
 
 
 @frozen
@@ -53,8 +50,12 @@ class Listening:
     feed: Feed
     outlet: Outlet
     joined: bool = False
-    over: bool = False
+    _over: bool = False
     scope: anyio.CancelScope = field(factory=anyio.CancelScope)
+
+    def goes_on(self) -> bool:
+        """Whether it was not ended."""
+        return not self._over
 
     def join(self) -> None:
         """Hear all further events live."""
@@ -69,7 +70,7 @@ class Listening:
 
     def end(self) -> None:
         """Hear nothing more of this."""
-        self.over = True
+        self._over = True
         self.feed.leave()
         self.scope.cancel()
 
@@ -176,15 +177,10 @@ class Listeners:
     async def _catch_up(self, listening: Listening, since: Position, only: Selection) -> None:
         feed = listening.feed
         replay = Replay(self.source, since, lambda: listening.selection, lambda: feed.at, only)
-        while not listening.over:
-            try:
-                event = await replay.next()
-            except FlowManagerError as error:
-                self._log.warning("The log of events cannot be read", error=error.message)
-                await anyio.sleep(AGAIN)
-                continue
-            if listening.over:
-                return
+        while listening.goes_on():
+            event = await replay.next()
+            if not listening.goes_on():
+                return  # while the log was read
             if event is None:
                 listening.join()
                 return

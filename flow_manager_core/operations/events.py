@@ -20,7 +20,7 @@ async def subscribe(
         labels=frozenset(request.labels.items()),
         events=None if request.events is None else frozenset(request.events),
     )
-    since = request.since and Position(request.since.epoch, request.since.seq)
+    since = Position(request.since.epoch, request.since.seq) if request.since else None
     return _answer(services.listeners.begin(turn.caller, selection, since), selection)
 
 

@@ -130,8 +130,9 @@ class Listeners:
         if since is None:
             listening.join()
             return now
+        replay = Replay(self.source, since, lambda: listening.selection, lambda: feed.at, only)
         with for_nobody():
-            self._group.start_soon(self._run, listening, since, only)
+            self._group.start_soon(self._run, listening, replay)
         return since if self.source.fits(since, feed.at) else now
 
     def welcome(self, caller: Caller, selection: Selection) -> Position:
@@ -167,22 +168,21 @@ class Listeners:
             caller.listening.end()
             caller.listening = None
 
-    async def _run(self, listening: Listening, since: Position, only: Selection) -> None:
+    async def _run(self, listening: Listening, replay: Replay) -> None:
         try:
             with listening.scope:
-                await self._catch_up(listening, since, only)
+                await _catch_up(listening, replay)
         except Exception:  # noqa: BLE001  # one client's trouble must not end the others' streams
             self._log.exception("A client cannot be told what it missed")
 
-    async def _catch_up(self, listening: Listening, since: Position, only: Selection) -> None:
-        feed = listening.feed
-        replay = Replay(self.source, since, lambda: listening.selection, lambda: feed.at, only)
-        while listening.goes_on():
-            event = await replay.next()
-            if not listening.goes_on():
-                return  # while the log was read
-            if event is None:
-                listening.join()
-                return
-            await listening.outlet(event)
-            await anyio.lowlevel.checkpoint()  # an outlet that has room need not wait
+
+async def _catch_up(listening: Listening, replay: Replay) -> None:
+    while listening.goes_on():
+        event = await replay.next()
+        if not listening.goes_on():
+            return  # while the log was read
+        if event is None:
+            listening.join()
+            return
+        await listening.outlet(event)
+        await anyio.lowlevel.checkpoint()  # an outlet that has room need not wait

@@ -227,7 +227,8 @@ def meeting() -> Meet:
             options.setdefault("transports", ["websocket"])
             auth = {"token": TOKEN} if auth is None else auth
             stack.push_async_callback(_leave, person.sio)
-            await person.sio.connect(served.url, auth=auth, wait_timeout=DEADLINE, **options)
+            options.setdefault("wait_timeout", DEADLINE)
+            await person.sio.connect(served.url, auth=auth, **options)
             yield person
 
     return connect

@@ -26,8 +26,9 @@ from flow_manager_core.journals import Table, number_key
 from flow_manager_core.log import get_log
 from flow_manager_core.selection import EVERYTHING, Identity, Position, Selection
 
-#: Pages that are read at once: the most, and the bytes of the last ones above which it is fewer.
-PAGES, PAGES_SIZE = 64, 512 * 1024
+#: Pages that are read at once: the first time, and at the most; bytes that they should come to, as
+#: each reader that is behind holds so much.
+FIRST_PAGES, PAGES, PAGES_SIZE = 4, 64, 128 * 1024
 #: Events that are passed over before others get their turn.
 TURN = 64
 #: Seconds between two looks at a live stream that is behind its client's position.
@@ -111,7 +112,7 @@ class Replay:
         self.cursor: int = since.seq
         self._lines: Iterator[LoggedEvent] = iter(())
         self._told: deque[Event] = deque()
-        self._pages = PAGES
+        self._pages = FIRST_PAGES
         if since.epoch != source.writer.epoch:
             self._break("epoch", 1)
         elif not source.fits(since, at()):
@@ -166,8 +167,7 @@ class Replay:
             self._break("retention", self.cursor + 1)
             return
         size = sum(len(page) for _, page in pages)
-        fewer = self._pages * PAGES_SIZE // size
-        self._pages = min(PAGES, max(1, fewer))
+        self._pages = min(PAGES, max(1, len(pages) * PAGES_SIZE // size))
         self._lines = chain.from_iterable(events_of(page) for _, page in pages)
 
     def _break(self, reason: str, first: int) -> None:

@@ -244,7 +244,7 @@ class GapFound(Event):
         from_: the first that is missing.
         to: the last.
         reason: ``epoch`` (the position is another journal's), ``ahead`` (beyond this one's last),
-            ``retention`` (they are kept no longer), ``unkept`` (the disk refused them).
+            ``retention`` (they are kept no longer).
     """
 
     name: ClassVar[str] = "gap"

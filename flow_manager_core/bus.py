@@ -37,9 +37,11 @@ class EventsLost(SystemFault):
 class Subscription:
     """One subscriber's queue; iterate over it."""
 
-    def __init__(self, bus: EventBus, limit: int) -> None:
+    def __init__(self, bus: EventBus, limit: int, *, resumes: bool) -> None:
         self._bus = bus
         self._limit = limit
+        #: Whether it is waited for by nobody: what it loses, it finds elsewhere.
+        self.resumes: bool = resumes
         self._queue: deque[Event] = deque()
         self._arrived = anyio.Event()
         self._lost = False
@@ -69,13 +71,14 @@ class Subscription:
             return
         self._queue.append(event)
         self.caught_up = False
-        if len(self._queue) > CROWDED and self.behind_since is None:
+        if len(self._queue) > CROWDED and self.behind_since is None and not self.resumes:
             self.behind_since = anyio.current_time()
         self._arrived.set()
 
     def cut_off(self) -> None:
         """End the subscription: it was too slow for too long."""
-        self._bus.dropped()
+        if not self.resumes:
+            self._bus.dropped()
         self._lost = True
         self._queue.clear()
         self._bus.kept_up()
@@ -122,6 +125,7 @@ class EventBus:
         self._progress = anyio.Event()
         self._drops = 0
         self._near = anyio.Event()
+        self._closed = False
 
     def publish(self, *events: Event) -> None:
         """Queue events for everyone who wants them, at once and in this order."""
@@ -151,10 +155,19 @@ class EventBus:
         return self._drops
 
     @contextmanager
-    def subscribe(self) -> Iterator[Subscription]:
-        """Follow events from now on: all of them, until the subscriber says which it wants."""
-        subscription = Subscription(self, self._limit)
+    def subscribe(
+        self, limit: int | None = None, *, resumes: bool = False
+    ) -> Iterator[Subscription]:
+        """Follow events from now on: all of them, until the subscriber says which it wants.
+
+        Args:
+            limit: events that this subscriber may be behind.
+            resumes: it finds elsewhere what it loses here, so nobody waits for it.
+        """
+        subscription = Subscription(self, limit or self._limit, resumes=resumes)
         self._subscriptions.append(subscription)
+        if self._closed:
+            subscription.close()
         try:
             yield subscription
         finally:
@@ -194,7 +207,7 @@ class EventBus:
     async def keep_up(self) -> None:
         """Wait until every subscriber has as good as kept up; `COURTESY` seconds at most."""
         with anyio.move_on_after(COURTESY):
-            while any(s.waiting > NEAR for s in self._subscriptions):
+            while any(s.waiting > NEAR and not s.resumes for s in self._subscriptions):
                 self._near = anyio.Event()
                 await self._near.wait()
 
@@ -220,6 +233,7 @@ class EventBus:
                 await self._progress.wait()
 
     def close(self) -> None:
-        """End every subscription once what is queued was read."""
+        """End every subscription once what is queued was read, and those to come at once."""
+        self._closed = True
         for subscription in self._subscriptions:
             subscription.close()

@@ -14,13 +14,16 @@ import anyio
 from attrs import define, evolve, field
 
 from flow_manager_core.errors import FlowManagerError, SystemFault
-from flow_manager_core.event_log import line_of, pages_of
+from flow_manager_core.event_log import Identify, line_of, pages_of
 from flow_manager_core.events import Event
 from flow_manager_core.journals import Change, Journal, JournalHangs, Put
+from flow_manager_core.jsontext import dumps
 from flow_manager_core.log import get_log
 from flow_manager_core.metrics import Metrics
 from flow_manager_core.past import fact_entry
 from flow_manager_core.refusal import Refusal
+from flow_manager_core.selection import Identity
+from flow_manager_core.wire import event_body
 
 #: The fact that is written only to find out whether the journal still refuses.
 PROBED = "probed"
@@ -63,6 +66,7 @@ class Committer:
         epoch: names the journal in whose order the events are numbered.
         last: the number of the last event that it has.
         metrics: counts the commits.
+        identify: says what filters must know of a container, from its full id.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Committer:
         epoch: str,
         last: int,
         metrics: Metrics,
+        identify: Identify = Identity,
     ) -> None:
         self.refusal = Refusal()
         self.epoch = epoch
@@ -83,6 +88,7 @@ class Committer:
         self._journal = journal
         self._publish = publish
         self._metrics = metrics
+        self._identify = identify
         self._log = get_log("journal")
 
     async def commit(self, entries: Sequence[Entry]) -> None:
@@ -156,9 +162,9 @@ class Committer:
             if not event.kept:
                 draft.told.append(event)
                 continue
-            numbered = evolve(event, seq=draft.last + 1, epoch=self.epoch)
             try:
-                line = line_of(numbered)
+                numbered = self._numbered(event, draft.last + 1)
+                line = line_of(numbered, self._identify(event.container_id))
             except (TypeError, ValueError, RecursionError) as error:
                 told = "An event is not JSON, and is left out"
                 self._log.error(told, name=event.name, error=str(error))
@@ -166,6 +172,10 @@ class Committer:
             draft.last = numbered.seq
             draft.lines.append(line)
             draft.told.append(numbered)
+
+    def _numbered(self, event: Event, seq: int) -> Event:
+        """An event with its number, and its body as both the page and the wire have it."""
+        return evolve(event, seq=seq, epoch=self.epoch, encoded=dumps(event_body(event)))
 
     async def _keep(self, changes: Sequence[Change], entries: int, *, urgent: bool) -> None:
         began = time.perf_counter()

@@ -48,6 +48,7 @@ from flow_manager_core.models import (
     Restart,
     RestartPolicy,
 )
+from flow_manager_core.selection import EVERYTHING, Position, Selection
 from flow_manager_core.snapshots import PartSink, PartSource, Snapshots
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "Endpoint",
     "ErrorFormat",
     "EventMemory",
+    "Feed",
     "Frontend",
     "Gateway",
     "HostPaths",
@@ -68,8 +70,10 @@ __all__ = [
     "Outlet",
     "PartSink",
     "PartSource",
+    "Position",
     "RecoveryPolicy",
     "ResourceMeter",
+    "Selection",
     "Session",
     "Snapshots",
     "Transport",
@@ -260,11 +264,41 @@ class Outlet(Protocol):
         """
 
 
+class Feed(Protocol):
+    """One client's share of the events that its frontend passes on to all as they come."""
+
+    @property
+    def at(self) -> int:
+        """The number of the last event that was passed on to all; it never goes back."""
+
+    def enter(self, selection: Selection) -> None:
+        """Pass on to it what is selected, from the next event on, in place of what it got."""
+
+    def leave(self) -> None:
+        """Pass nothing more on to it."""
+
+
 class Session(Protocol):
     """One client's line to the manager: its requests on one container keep their order."""
 
     async def answer(self, name: str, payload: object) -> Answer:
         """Carry out a request. Never raises but for cancellation: a failure is an answer too."""
+
+    def listen(self, selection: Selection = EVERYTHING, since: Position | None = None) -> Position:
+        """Let a client that has just come have its events: missed or new ones, then live ones.
+
+        Missed and new ones come through its outlet; then its feed is entered. It may choose anew
+        with the request ``subscribe``.
+
+        Args:
+            since: after this it wants all; left out: what is new soon after the manager's start.
+
+        Returns:
+            The position after which it gets all that is selected.
+
+        Raises:
+            InvalidRequest: the session was opened without outlet or feed.
+        """
 
     def close(self) -> None:
         """The client is gone: what it followed ends. Requests under way are carried out."""
@@ -277,6 +311,10 @@ class Events(AsyncIterable[Event], Protocol):
     #: it is quick, raises nothing, and may answer otherwise as a frontend's clients come and go.
     #: What nobody wants is not even made: the lines of the feed cost as much as a message does.
     wants: Callable[[type[Event]], bool] | None
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the subscriber has dealt with all that it was given, and waits for more."""
 
     def __anext__(self) -> Awaitable[Event]:
         """The next event, once there is one."""
@@ -293,25 +331,53 @@ class Gateway(Protocol):
     def backend_name(self) -> str:
         """The chosen backend's name."""
 
-    def session(self, client: Client, outlet: Outlet | None = None) -> Session:
+    @property
+    def position(self) -> Position:
+        """After the last event that was told: where a subscription begins that is entered now."""
+
+    @property
+    def beginning(self) -> Position:
+        """Before the first event that this life of the manager told."""
+
+    def session(
+        self, client: Client, outlet: Outlet | None = None, feed: Feed | None = None
+    ) -> Session:
         """Open a client's session; close it when the client is gone.
 
         Args:
             outlet: left out by a frontend that has no way to one client alone: what needs it is
                 refused.
+            feed: left out by one whose clients all hear the same.
         """
 
-    def subscribe(self) -> AbstractAsyncContextManager[Events]:
-        """Follow events from now on; see `bus` for what happens to a slow reader."""
+    def subscribe(
+        self,
+        since: Position | None = None,
+        selection: Selection | None = None,
+    ) -> AbstractAsyncContextManager[Events]:
+        """Follow events from now on; see `bus` for what happens to a slow reader.
 
-    def news(self) -> Sequence[Event]:
-        """What a client that has just come is to be told first; as a rule nothing.
+        With any argument the reader may be as slow as it likes: it is given what it has not read
+        from the log of events, and holds nobody back. It misses nothing that is kept there. Where
+        that is impossible, it gets a `GapFound` and a `SnapshotTaken`.
 
-        Soon after its start: what the manager found out of the time when it was not there.
+        Args:
+            since: from this position on.
+            selection: only this; left out: all.
         """
+
+    def selects(self, selection: Selection, event: Event) -> bool:
+        """Whether an event is selected."""
 
     def event_body(self, event: Event) -> Mapping[str, Any]:
         """The event as the JSON object that clients get."""
+
+    def event_json(self, event: Event) -> bytes:
+        """The same as JSON; what the log has written is not written again.
+
+        Raises:
+            TypeError, ValueError, RecursionError: it holds what JSON cannot say.
+        """
 
     def error_body(self, error: FlowManagerError) -> Mapping[str, Any]:
         """A failure of the frontend's own, in the one error format."""

@@ -26,6 +26,7 @@ class Event:
     Args:
         seq: its number in the journal; 0: it is not in there.
         epoch: the name of the journal in whose order it is numbered.
+        encoded: its body as JSON, once somebody has written it; see `wire.event_json`.
     """
 
     name: ClassVar[str]
@@ -36,6 +37,7 @@ class Event:
     timestamp: datetime = field(factory=now)
     seq: int = field(default=0, eq=False)
     epoch: str = field(default="", eq=False)
+    encoded: bytes = field(default=b"", eq=False, repr=False)
 
 
 @frozen(kw_only=True)
@@ -279,3 +281,62 @@ class EventsNotKept(Event):
     reason: str
     count: int
     since: datetime
+
+
+@frozen(kw_only=True)
+class GapFound(Event):
+    """Events that this client cannot be given; a snapshot follows.
+
+    Args:
+        epoch_: the journal whose numbers these are.
+        from_: the first that is missing.
+        to: the last.
+        reason: ``epoch`` (the position is another journal's), ``ahead`` (beyond this one's last),
+            ``retention`` (they are kept no longer).
+    """
+
+    name: ClassVar[str] = "gap"
+    kept: ClassVar[bool] = False
+    epoch_: str
+    from_: int
+    to: int
+    reason: str
+
+
+@frozen(kw_only=True)
+class SnapshotTaken(Event):
+    """How containers are, for a client that was told of a gap; the last part carries `seq`.
+
+    Args:
+        containers: of each, what a ``container_status`` carries.
+        part: of so many `parts`, counted from 1.
+        complete: whether the engine was reached since the manager's start; if not, there may be
+            more containers.
+    """
+
+    name: ClassVar[str] = "snapshot"
+    kept: ClassVar[bool] = False
+    containers: Sequence[Mapping[str, Any]]
+    part: int
+    parts: int
+    complete: bool
+
+
+@frozen(kw_only=True)
+class OtherEvent(Event):
+    """An event of the log whose class is not known here: another version has written it."""
+
+    kind: str
+    body: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The event's name on the wire."""
+        return self.kind
+
+
+def event_kinds() -> Mapping[str, type[Event]]:
+    """The classes of this module by their events' names; of two with one name, the kept one."""
+    classes = [c for c in globals().values() if isinstance(c, type) and issubclass(c, Event)]
+    named = [c for c in classes if "name" in vars(c) and c is not OtherEvent]
+    return {c.name: c for c in sorted(named, key=lambda kind: kind.kept)}

@@ -10,6 +10,7 @@ import posixpath
 import re
 import shlex
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, NewType
 
 import attrs
@@ -40,6 +41,10 @@ ActivityKinds = NewType("ActivityKinds", frozenset[str])
 Offset = NewType("Offset", int)
 PageSize = NewType("PageSize", int)
 FollowId = NewType("FollowId", str)
+Epoch = NewType("Epoch", str)
+EventNumber = NewType("EventNumber", int)
+EventNames = NewType("EventNames", tuple[str, ...])
+ContainerRefs = NewType("ContainerRefs", tuple[str, ...])
 LogPart = NewType("LogPart", str)
 ImageName = NewType("ImageName", str)
 AbsolutePath = NewType("AbsolutePath", str)
@@ -348,6 +353,10 @@ CHECKS: Mapping[Any, Callable[[object], Any]] = {
     ActivityKinds: activity_kinds,
     PageSize: lambda v: integer(v, least=1, most=LARGEST_PAGE),
     FollowId: lambda v: text(v, least=1, most=64),
+    Epoch: lambda v: text(v, least=1, most=64),
+    EventNumber: lambda v: integer(v, least=0, most=2**53),
+    EventNames: lambda v: sequence(v, partial(text, least=1, most=128), most=100),
+    ContainerRefs: lambda v: sequence(v, partial(text, least=1, most=128), most=100),
     LogPart: lambda v: printable(v, most=64),
     ImageName: image_name,
     AbsolutePath: absolute_path,

@@ -32,6 +32,11 @@ class Gate:
         return self._reason is None and not self._doubtful
 
     @property
+    def acquainted(self) -> bool:
+        """Whether the containers were ever listed."""
+        return self._acquainted
+
+    @property
     def reason(self) -> str | None:
         """Why it is closed; ``None`` when it is not."""
         return self._reason

@@ -21,6 +21,7 @@ from flow_manager_core.convergence import Converger, clear_workplace
 from flow_manager_core.desired import Wish
 from flow_manager_core.durable.post import Post
 from flow_manager_core.engine_watch import EngineWatch
+from flow_manager_core.event_stream import EventSource
 from flow_manager_core.gate import Gate
 from flow_manager_core.healing import Healer
 from flow_manager_core.health_checks.configs import HealthConfigs
@@ -32,6 +33,7 @@ from flow_manager_core.journal_life import open_journal
 from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.lifecycle import RunEnded
+from flow_manager_core.listening import Listeners, Onlooking
 from flow_manager_core.log_following import LogFollower
 from flow_manager_core.log_levels import LogLevels
 from flow_manager_core.metrics import Metrics
@@ -65,6 +67,8 @@ class _Ground:
     backend: ContainerBackend
     transport: Transport
     group: TaskGroup
+    bus: EventBus
+    registry: Registry
     journal: JournalWriter
     ledger: Ledger
     preferences: Preferences
@@ -107,6 +111,7 @@ async def _enter(
 ) -> _Ground:
     backend, backend_context = chosen.backend
     transport, transport_context = chosen.transport
+    registry = Registry()
     life = await stack.enter_async_context(open_journal(settings, *chosen.journal))
     journal = JournalWriter(
         life.journal,
@@ -114,6 +119,7 @@ async def _enter(
         epoch=life.epoch,
         last=life.past.last,
         metrics=metrics,
+        identify=registry.identity,
     )
     # It outlives all who write.
     await stack.enter_async_context(journal.running())
@@ -121,6 +127,8 @@ async def _enter(
         backend=await stack.enter_async_context(backend.factory(backend_context)),
         transport=await stack.enter_async_context(transport.factory(transport_context)),
         group=await stack.enter_async_context(anyio.create_task_group()),
+        bus=bus,
+        registry=registry,
         journal=journal,
         ledger=Ledger(journal, life.past),
         preferences=Preferences(journal, life.past.facts),
@@ -130,33 +138,50 @@ async def _enter(
     return ground
 
 
+class _Later:
+    """What parts do through others that are made after them."""
+
+    services: Services
+    converger: Converger
+    healer: Healer
+
+    def __init__(self, group: TaskGroup) -> None:
+        self._group = group
+
+    def channel_ended(self, record: ContainerRecord) -> None:
+        """A channel went down."""
+        self.services.supervisor.channel_ended(record)
+
+    def consider(self, record: ContainerRecord) -> None:
+        """See whether a container is what it is meant to be."""
+        self.converger.consider(record)
+
+    async def settle(self, record: ContainerRecord) -> None:
+        """Finish or undo what an earlier operation left."""
+        await self.converger.settle(record)
+
+    async def start(self, record: ContainerRecord) -> None:
+        """Start a container again."""
+        await start_run(self.services, record, refused=Wish.UP, patient=False)
+
+    async def run_ended(self, record: ContainerRecord, ended: RunEnded) -> None:
+        """A run is over: recovery decides, and its connection ends."""
+        await self.services.recovery.run_ended(record, ended)
+        self._group.start_soon(_end_channel, record)
+
+    async def heal(self, record: ContainerRecord, run: datetime | None) -> None:
+        """Restart a container whose checks fail."""
+        await self.healer.heal(record, run)
+
+
 def _connect(
     ground: _Ground, settings: Settings, chosen: Chosen, reporter: Reporter, metrics: Metrics
 ) -> tuple[Services, EngineWatch]:
-    """Make the parts; those that need a later one reach it through a function of this one."""
-    registry, gate, policy = Registry(), Gate(), SoundPolicy(chosen.recovery)
+    """Make the parts; those that need a later one reach it through `_Later`."""
+    registry, gate, policy = ground.registry, Gate(), SoundPolicy(chosen.recovery)
     post = _post_of(ground, reporter, settings)
-
-    def channel_ended(record: ContainerRecord) -> None:
-        services.supervisor.channel_ended(record)
-
-    def consider(record: ContainerRecord) -> None:
-        converger.consider(record)
-
-    async def settle(record: ContainerRecord) -> None:
-        await converger.settle(record)
-
-    async def start(record: ContainerRecord) -> None:
-        await start_run(services, record, refused=Wish.UP, patient=False)
-
-    async def run_ended(record: ContainerRecord, ended: RunEnded) -> None:
-        await services.recovery.run_ended(record, ended)
-        ground.group.start_soon(_end_channel, record)
-
-    async def heal(record: ContainerRecord, run: datetime | None) -> None:
-        await healer.heal(record, run)
-
-    channels = Channels(ground.transport, reporter, settings, channel_ended, post.lines)
+    later = _Later(ground.group)
+    channels = Channels(ground.transport, reporter, settings, later.channel_ended, post.lines)
     adopter = _adopter(ground, registry, channels, reporter, post)
     aftermath = Aftermath(
         OperationBook(ground.journal, reporter.error_body),
@@ -172,12 +197,13 @@ def _connect(
         ground.ledger,
         gate,
         metrics,
-        on_end=run_ended,
+        on_end=later.run_ended,
         adopt=adopter.adopt,
         drop=adopter.release,
         sweep=aftermath.sweep,
-        consider=consider,
+        consider=later.consider,
     )
+    monitor = Monitor(ground.backend, registry, reporter, gate, ground.preferences, settings)
     services = Services(
         settings=settings,
         backend_name=chosen.backend[0].name,
@@ -187,7 +213,7 @@ def _connect(
         registry=registry,
         channels=channels,
         supervisor=supervisor,
-        recovery=Recoverer(policy, reporter, ground.ledger, gate, ground.group, start),
+        recovery=Recoverer(policy, reporter, ground.ledger, gate, ground.group, later.start),
         reporter=reporter,
         metrics=metrics,
         journal=ground.journal,
@@ -198,17 +224,19 @@ def _connect(
         ledger=ground.ledger,
         gate=gate,
         retry=Retrier(policy, gate, settings.retry_for),
-        monitor=Monitor(ground.backend, registry, reporter, gate, ground.preferences, settings),
-        health=_health_keeper(ground, supervisor, reporter, gate, heal),
+        monitor=monitor,
+        health=_health_keeper(ground, supervisor, reporter, gate, later.heal),
         log_follower=LogFollower(ground.backend, gate, ground.group),
+        listeners=_listeners(ground, reporter, Onlooking(registry, gate, monitor.latest)),
         log_levels=LogLevels(),
         workplace=ground.workplace,
         shelf=BackupShelf(settings),
         discard=_discard_of(ground.backend),
-        settle=settle,
+        settle=later.settle,
     )
     registry.on_admitted.append(services.health.take_in)
-    converger, healer = Converger(services, ground.group), Healer(services)
+    later.services, later.healer = services, Healer(services)
+    later.converger = Converger(services, ground.group)
     return services, EngineWatch(ground.backend, gate, supervisor, metrics, settings)
 
 
@@ -227,6 +255,11 @@ def _adopter(
 
 def _discard_of(backend: ContainerBackend) -> Callable[[str], Awaitable[None]]:
     return partial(discard_ground, backend)
+
+
+def _listeners(ground: _Ground, reporter: Reporter, onlooking: Onlooking) -> Listeners:
+    source = EventSource(ground.journal, ground.bus, ground.registry.identity, onlooking.present)
+    return Listeners(source, reporter.news, ground.group)
 
 
 def _health_keeper(

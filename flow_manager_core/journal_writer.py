@@ -20,9 +20,11 @@ import anyio
 
 from flow_manager_core.committing import Committer, Entry
 from flow_manager_core.errors import SystemFault
+from flow_manager_core.event_log import Identify
 from flow_manager_core.events import Event
 from flow_manager_core.journals import Change, Journal
 from flow_manager_core.metrics import Metrics
+from flow_manager_core.selection import Identity
 
 #: Entries of one commit.
 GROUP = 512
@@ -49,6 +51,7 @@ class JournalWriter:
         epoch: names the journal in whose order the events are numbered.
         last: the number of the last event that it has.
         metrics: counts the commits.
+        identify: says what filters must know of a container, from its full id.
     """
 
     def __init__(
@@ -59,11 +62,12 @@ class JournalWriter:
         epoch: str = "",
         last: int = 0,
         metrics: Metrics | None = None,
+        identify: Identify = Identity,
     ) -> None:
         self.journal = journal
         self.epoch = epoch
         self._publish = publish
-        self._committer = Committer(journal, publish, epoch, last, metrics or Metrics())
+        self._committer = Committer(journal, publish, epoch, last, metrics or Metrics(), identify)
         self._waiting: deque[Entry] = deque()
         self._arrived = anyio.Event()
         self._hurry = anyio.Event()

@@ -21,8 +21,9 @@ import anyio
 from flow_manager_core.bus import EventBus
 from flow_manager_core.caller import Caller
 from flow_manager_core.choice import Choice, Chosen
-from flow_manager_core.contracts import Events, Outlet
+from flow_manager_core.contracts import Events, Feed, Outlet
 from flow_manager_core.errors import FlowManagerError
+from flow_manager_core.event_stream import EventStream
 from flow_manager_core.events import Event, now
 from flow_manager_core.execution import Executor
 from flow_manager_core.farewell import stop_flows
@@ -41,6 +42,7 @@ from flow_manager_core.providers import (
     RecoveryProvider,
     TransportProvider,
 )
+from flow_manager_core.selection import EVERYTHING, Position, Selection
 from flow_manager_core.services import Services
 from flow_manager_core.session import ClientSession
 from flow_manager_core.settings import OnExit, Settings
@@ -48,7 +50,7 @@ from flow_manager_core.settings_check import settings_faults
 from flow_manager_core.soundness import json_object, media_type_of
 from flow_manager_core.turns import Turns
 from flow_manager_core.version import __version__
-from flow_manager_core.wire import event_body, numbered, standard_format
+from flow_manager_core.wire import event_body, event_json, numbered, standard_format
 
 #: Seconds at close for subscribers to deal with what they were told.
 LAST_WORDS = 0.5
@@ -183,26 +185,60 @@ class FlowManager:
         _, body = await self._ready().execute(name, payload, Turns())
         return dict(body)
 
-    def session(self, client: Client, outlet: Outlet | None = None) -> ClientSession:
+    def session(
+        self, client: Client, outlet: Outlet | None = None, feed: Feed | None = None
+    ) -> ClientSession:
         """Open a session, in which the requests on one container keep their order."""
-        services = self._services_entered()
+        services, caller = self._services_entered(), Caller(client, outlet, feed)
         return ClientSession(
-            self._ready(), self.error_body, Caller(client, outlet), services.metrics
+            self._ready(), self.error_body, caller, services.metrics, services.listeners
         )
 
-    @asynccontextmanager
-    async def subscribe(self) -> AsyncIterator[Events]:
-        """Follow events from now on; a reader that is too slow gets `EventsLost`."""
-        with self._bus.subscribe() as subscription:
-            yield subscription
+    @property
+    def position(self) -> Position:
+        """After the last event that was told."""
+        return self._services_entered().listeners.source.position
 
-    def news(self) -> Sequence[Event]:
-        """What was told of an earlier life's containers since the start, while that is new."""
-        return () if self._services is None else self._services.reporter.news.latest()
+    @property
+    def beginning(self) -> Position:
+        """Before the first event that this life told."""
+        return self._services_entered().listeners.news.start
+
+    @asynccontextmanager
+    async def subscribe(
+        self,
+        since: Position | None = None,
+        selection: Selection | None = None,
+    ) -> AsyncIterator[Events]:
+        """Follow events; without arguments, all from now on.
+
+        Then a reader that is too slow gets `EventsLost`. With any argument it may be as slow as it
+        likes, and misses nothing that is kept: see `Gateway`.
+
+        Args:
+            since: from this position on.
+            selection: only this; left out: all.
+        """
+        if since is None and selection is None:
+            with self._bus.subscribe() as subscription:
+                yield subscription
+            return
+        listeners = self._services_entered().listeners
+        source = listeners.source
+        with EventStream(source, since or source.position, selection or EVERYTHING) as stream:
+            yield stream
+
+    def selects(self, selection: Selection, event: Event) -> bool:
+        """Whether an event is selected."""
+        return self._services_entered().listeners.source.selects(selection, event)
 
     def event_body(self, event: Event) -> Mapping[str, Any]:
         """The event as clients get it."""
         return numbered(event, event_body(event))
+
+    def event_json(self, event: Event) -> bytes:
+        """The same as JSON."""
+        return event_json(event)
 
     def error_body(self, error: FlowManagerError) -> Mapping[str, Any]:
         """A failure in the chosen error format; in the standard one where that one fails."""

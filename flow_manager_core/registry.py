@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
@@ -12,12 +13,15 @@ from flow_manager_core.contracts import Endpoint
 from flow_manager_core.desired import Desired
 from flow_manager_core.errors import ContainerNotFound, EngineError
 from flow_manager_core.models import Container, ContainerState, Health, RecoveryHistory
-from flow_manager_core.terms import Terms
+from flow_manager_core.selection import Identity
+from flow_manager_core.terms import Terms, client_labels
 
 SHORT = 12
 SHORTEST_PREFIX = 4
 #: Ended runs that a recovery policy can look back on.
 HISTORY = 1000
+#: Containers that are gone, and still known by their name and labels.
+REMEMBERED = 1000
 
 
 class ContainerRecord:
@@ -49,6 +53,8 @@ class ContainerRecord:
         self.unvetted = False
         self.uptimes: list[float] = []
         self.ends: list[float] = []
+        #: What filters of events know of it.
+        self.identity: Identity = Identity("", name)
         #: What its health checks say; ``None`` while nothing is checked.
         self.health: Health | None = None
         self._changed = anyio.Event()
@@ -123,6 +129,7 @@ class Registry:
         self._by_id: dict[str, ContainerRecord] = {}
         self._by_short: dict[str, ContainerRecord] = {}
         self._by_request: dict[tuple[str | None, str], ContainerRecord] = {}
+        self._gone: OrderedDict[str, Identity] = OrderedDict()
         #: Called with each record whose container is there.
         self.on_admitted: list[Callable[[ContainerRecord], None]] = []
 
@@ -153,6 +160,7 @@ class Registry:
     def admit(self, record: ContainerRecord, container: Container) -> None:
         """The engine made it: from now on it is found by its id as well."""
         record.container = container
+        record.identity = Identity.of(container.id, record.name, client_labels(container.labels))
         self._by_id[container.id] = record
         self._by_short[container.id[:SHORT]] = record
         for tell in self.on_admitted:
@@ -162,6 +170,10 @@ class Registry:
         """Forget a container that is gone or came to nothing."""
         record.gone = True
         record.notify()
+        if record.id:
+            self._gone[record.id] = record.identity
+            if len(self._gone) > REMEMBERED:
+                self._gone.popitem(last=False)
         if self._by_name.get(record.name) is record:
             del self._by_name[record.name]
         self._by_id.pop(record.id, None)
@@ -173,6 +185,13 @@ class Registry:
     def with_id(self, container_id: str) -> ContainerRecord | None:
         """The record of an engine's full id."""
         return self._by_id.get(container_id)
+
+    def identity(self, container_id: str) -> Identity:
+        """What is known of a full id; events about the latest that are gone may still come."""
+        record = self._by_id.get(container_id)
+        if record is not None:
+            return record.identity
+        return self._gone.get(container_id) or Identity(container_id)
 
     def with_request(self, request_id: str | None, by: str | None) -> ContainerRecord | None:
         """The record that a create with this request id made, by its label.

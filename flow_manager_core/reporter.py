@@ -24,6 +24,7 @@ from flow_manager_core.metrics import Metrics
 from flow_manager_core.models import Message
 from flow_manager_core.news import News
 from flow_manager_core.registry import ContainerRecord
+from flow_manager_core.selection import Position
 
 #: The part whose lines are about what goes over channels.
 CHANNEL = "channel"
@@ -47,13 +48,12 @@ class Reporter:
         self._journal = journal
         self._metrics = metrics
         self.error_body = error_body
-        self.news: News = News()
+        self.news: News = News(Position(journal.epoch, journal.last))
 
     def tell(self, *events: Event) -> None:
         """Have events kept and published, each followed by its line of the feed."""
         for event in events:
             self._metrics.event(event)
-            self.news.keep(event)
             line = activity_of(event)
             self._journal.tell(event, *([line] if line else []))
 

@@ -14,8 +14,12 @@ from flow_manager_core.fields import (
     Command,
     ContainerName,
     ContainerRef,
+    ContainerRefs,
     CpuCount,
     Environment,
+    Epoch,
+    EventNames,
+    EventNumber,
     FollowId,
     GrowthFactor,
     ImageName,
@@ -387,6 +391,37 @@ class UnfollowContainerLogs(Request):
 
     operation: ClassVar[str] = "unfollow_container_logs"
     follow_id: FollowId
+
+
+@frozen(kw_only=True)
+class PositionField:
+    """The field ``since`` of a subscription: a place in the log of events."""
+
+    epoch: Epoch
+    seq: EventNumber
+
+
+@frozen(kw_only=True)
+class SubscribeEvents(Request):
+    """Choose what this client hears: all that came after `since`, and what comes.
+
+    What is left out of `containers`, `labels` and `events` restricts nothing.
+    """
+
+    operation: ClassVar[str] = "subscribe"
+    since: PositionField | None = None
+    containers: ContainerRefs | None = None
+    labels: LabelFilter = field(factory=lambda: LabelFilter({}))
+    events: EventNames | None = None
+
+
+@frozen(kw_only=True)
+class UnsubscribeEvents(Request):
+    """Hear nothing more; with `containers` or `events`, nothing more of these."""
+
+    operation: ClassVar[str] = "unsubscribe"
+    containers: ContainerRefs | None = None
+    events: EventNames | None = None
 
 
 @frozen(kw_only=True)

@@ -17,6 +17,7 @@ from flow_manager_core.history import History
 from flow_manager_core.instance_folder import Workplace
 from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.ledger import Ledger
+from flow_manager_core.listening import Listeners
 from flow_manager_core.log_following import LogFollower
 from flow_manager_core.log_levels import LogLevels
 from flow_manager_core.metrics import Metrics
@@ -61,6 +62,7 @@ class Services:
     monitor: Monitor
     health: HealthKeeper
     log_follower: LogFollower
+    listeners: Listeners
     log_levels: LogLevels
     workplace: Workplace
     shelf: BackupShelf

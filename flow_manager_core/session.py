@@ -8,8 +8,10 @@ from typing import Any
 from flow_manager_core.caller import Caller
 from flow_manager_core.errors import FlowManagerError
 from flow_manager_core.execution import Executor
+from flow_manager_core.listening import Listeners
 from flow_manager_core.metrics import Metrics
 from flow_manager_core.models import Answer, Client
+from flow_manager_core.selection import EVERYTHING, Position, Selection
 from flow_manager_core.trace import tracing
 from flow_manager_core.turns import Turns
 from flow_manager_core.wire import request_id_of
@@ -21,6 +23,7 @@ class ClientSession:
     Args:
         error_body: the chosen error format.
         metrics: counts the client, from now until it is gone.
+        listeners: gives it its events.
     """
 
     def __init__(
@@ -29,7 +32,9 @@ class ClientSession:
         error_body: Callable[[FlowManagerError], Mapping[str, Any]],
         caller: Caller,
         metrics: Metrics,
+        listeners: Listeners,
     ) -> None:
+        self._listeners = listeners
         self._executor = executor
         self._error_body = error_body
         self._turns = Turns(caller)
@@ -50,6 +55,13 @@ class ClientSession:
             with tracing(request_id_of(payload)):
                 return Answer("error", self._error_body(error))
         return Answer(operation.event, body)
+
+    def listen(self, selection: Selection = EVERYTHING, since: Position | None = None) -> Position:
+        """See `Session`."""
+        caller = self._turns.caller
+        if since is None:
+            return self._listeners.welcome(caller, selection)
+        return self._listeners.begin(caller, selection, since)
 
     def close(self) -> None:
         """End what the client followed; the second call does nothing."""

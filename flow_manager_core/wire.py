@@ -15,9 +15,16 @@ from typing import Any, TypeVar, cast
 import attrs
 
 from flow_manager_core.errors import FlowManagerError, InvalidRequest
-from flow_manager_core.events import ErrorReported, Event, EventsNotKept, MessageReceived
+from flow_manager_core.events import (
+    ErrorReported,
+    Event,
+    EventsNotKept,
+    MessageReceived,
+    OtherEvent,
+)
 from flow_manager_core.fields import CHECKS, MessageCommand
 from flow_manager_core.history_requests import HistoryCursor
+from flow_manager_core.jsontext import dumps
 from flow_manager_core.models import (
     CheckType,
     ContainerState,
@@ -175,9 +182,11 @@ def event_body(event: Event) -> dict[str, Any]:
     """The event as clients get it, but for its number; `ErrorReported` is the error object."""
     if isinstance(event, ErrorReported):
         return dict(event.error)
+    if isinstance(event, OtherEvent):
+        return dict(event.body)
     body: dict[str, Any] = {"container_id": event.container_id[:12]}
-    for name in _told_of(type(event)):
-        body[name] = getattr(event, name)
+    for name, key in _told_of(type(event)):
+        body[key] = getattr(event, name)
     if isinstance(event, MessageReceived):
         body["message"] = dict(event.message)
     if isinstance(event, EventsNotKept):
@@ -186,18 +195,33 @@ def event_body(event: Event) -> dict[str, Any]:
     return body
 
 
-def _own_fields(kind: type[Event]) -> tuple[str, ...]:
-    """The fields that an event does not share with all events."""
+def _own_fields(kind: type[Event]) -> tuple[tuple[str, str], ...]:
+    """The fields that an event does not share with all events, and what clients call them."""
     shared = {attribute.name for attribute in attrs.fields(Event)}
-    return tuple(a.name for a in attrs.fields(kind) if a.name not in shared)
+    names = (a.name for a in attrs.fields(kind) if a.name not in shared)
+    return tuple((name, name.removesuffix("_")) for name in names)
 
 
-_told_of: Callable[[Any], tuple[str, ...]] = cache(_own_fields)
+_told_of: Callable[[Any], tuple[tuple[str, str], ...]] = cache(_own_fields)
 
 
 def numbered(event: Event, body: Mapping[str, Any]) -> Mapping[str, Any]:
     """An event's body with its place in the journal, where it has one."""
-    return {**body, "seq": event.seq, "epoch": event.epoch} if event.seq else body
+    return {**body, "seq": event.seq, "epoch": event.epoch} if event.epoch else body
+
+
+def event_json(event: Event) -> bytes:
+    """An event's body with its place in the journal, as JSON; what is written already is reused.
+
+    Raises:
+        TypeError, ValueError, RecursionError: it holds what JSON cannot say.
+    """
+    if not event.epoch:
+        return event.encoded or dumps(event_body(event))
+    if not event.encoded or isinstance(event, ErrorReported):
+        # An error format may have fields of these names.
+        return dumps(numbered(event, event_body(event)))
+    return b'%b,"seq":%d,"epoch":%b}' % (event.encoded[:-1], event.seq, dumps(event.epoch))
 
 
 def ports_body(ports: tuple[PortMapping, ...]) -> dict[str, int]:

@@ -1,9 +1,9 @@
-"""The operations on what watches over containers: health checks and monitoring."""
+"""The operations on what tells of containers: events, health checks, monitoring."""
 
 from __future__ import annotations
 
 from flow_manager_core.models import Role
-from flow_manager_core.operations import health, monitoring
+from flow_manager_core.operations import events, health, monitoring
 from flow_manager_core.operations.operation import Operation
 from flow_manager_core.requests import (
     DisableResourceMonitoring,
@@ -16,9 +16,27 @@ from flow_manager_core.requests import (
     SetDefaultHealthConfig,
     SetHealthCheckConfig,
     SetResourceThresholds,
+    SubscribeEvents,
+    UnsubscribeEvents,
 )
 
 WATCH_ROWS = (
+    Operation(
+        request=SubscribeEvents,
+        role=Role.READ,
+        event="subscribed",
+        subject=None,
+        run=events.subscribe,
+        needs_engine=False,
+    ),
+    Operation(
+        request=UnsubscribeEvents,
+        role=Role.READ,
+        event="unsubscribed",
+        subject=None,
+        run=events.unsubscribe,
+        needs_engine=False,
+    ),
     Operation(
         request=GetResourceThresholds,
         role=Role.READ,

@@ -22,7 +22,8 @@ from flow_manager_core.testing.frontend_cases.endings import EndingCases
 from flow_manager_core.testing.frontend_cases.faults import FaultCases
 from flow_manager_core.testing.frontend_cases.news import EventCases
 from flow_manager_core.testing.frontend_cases.order import OrderCases
+from flow_manager_core.testing.frontend_cases.streams import StreamCases
 
 
-class FrontendSuite(AnswerCases, OrderCases, EventCases, EndingCases, FaultCases):
+class FrontendSuite(AnswerCases, OrderCases, EventCases, StreamCases, EndingCases, FaultCases):
     """Every case of the contract; see the module's text for how to subclass."""

@@ -21,7 +21,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from flow_manager_core.contracts import Frontend, Gateway, Session
+from flow_manager_core.contracts import Frontend, Gateway, Position, Selection, Session
 from flow_manager_core.errors import FlowManagerError, ShuttingDown, SystemFault
 from flow_manager_core.events import Event
 from flow_manager_core.log import Log
@@ -55,6 +55,31 @@ class MemoryDoor:
             client.leave()
 
 
+class MemoryFeed:
+    """One client's share of what all are told."""
+
+    def __init__(self, frontend: MemoryFrontend) -> None:
+        self._frontend = frontend
+        self._selection: Selection | None = None
+
+    @property
+    def at(self) -> int:
+        """The number of the last event that all were told."""
+        return self._frontend.at
+
+    def enter(self, selection: Selection) -> None:
+        """Tell it what is selected."""
+        self._selection = selection
+
+    def leave(self) -> None:
+        """Tell it nothing."""
+        self._selection = None
+
+    def wants(self, gateway: Gateway, event: Event) -> bool:
+        """Whether it is to be told of an event."""
+        return self._selection is not None and gateway.selects(self._selection, event)
+
+
 class MemoryFrontend(Frontend):
     """Lets in whoever stands at the door."""
 
@@ -64,7 +89,9 @@ class MemoryFrontend(Frontend):
         self._gateway = gateway
         self._tasks = tasks
         self._log = log
-        self._clients: list[MemoryClient] = []
+        self._clients: dict[MemoryClient, MemoryFeed] = {}
+        #: The number of the last event that was passed on.
+        self.at: int = 0
         self._admitted = 0
         self._active: set[anyio.CancelScope] = set()
         self._idle = anyio.Event()
@@ -73,39 +100,42 @@ class MemoryFrontend(Frontend):
         """Let a client in; it hears what is new and, from now on, everything."""
         self._admitted += 1
         client = MemoryClient(self._admitted)
-        for event in self._gateway.news():
-            client.tell(event.name, self._gateway.event_body(event))
-        self._clients.append(client)
+        self._clients[client] = MemoryFeed(self)
         await self._tasks.start(self._serve, client)
         return client
 
     async def relay(self, *, task_status: TaskStatus[None]) -> None:
         """Pass events on until the bus closes; after a loss, tell of it and go on."""
-        started = False
+        since: Position | None = None
         while True:
             try:
-                async with self._gateway.subscribe() as events:
-                    if not started:
+                async with self._gateway.subscribe(since) as events:
+                    if since is None:
+                        self.at = self._gateway.position.seq
                         task_status.started()
-                        started = True
                     async for event in events:
                         self._tell_everyone(event)
                 return
             except FlowManagerError as error:
+                since = Position(self._gateway.position.epoch, self.at)
                 for client in self._clients:
                     client.tell("error", self._gateway.error_body(error))
 
     def _tell_everyone(self, event: Event) -> None:
+        self.at = event.seq or self.at
         body = self._gateway.event_body(event)
-        for client in self._clients:
-            client.tell(event.name, body)
+        for client, feed in self._clients.items():
+            if feed.wants(self._gateway, event):
+                client.tell(event.name, body)
 
     async def _serve(self, client: MemoryClient, *, task_status: TaskStatus[None]) -> None:
         async def outlet(event: Event) -> None:
             client.tell(event.name, self._gateway.event_body(event))
             await client.room()
 
-        session = self._gateway.session(Client("memory", str(client.number)), outlet)
+        feed = self._clients[client]
+        session = self._gateway.session(Client("memory", str(client.number)), outlet, feed)
+        session.listen()
         task_status.started()
         try:
             with client.asked as requests:
@@ -114,7 +144,7 @@ class MemoryFrontend(Frontend):
                     await self._tasks.start(self._answer, session, request)
         finally:
             session.close()
-            self._clients.remove(client)
+            del self._clients[client]
             client.dismiss()
 
     async def _answer(

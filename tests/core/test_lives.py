@@ -10,8 +10,10 @@ from typing import Any
 import anyio
 import pytest
 
+from flow_manager_core.contracts import Selection
 from flow_manager_core.desired import Job, Wish
 from flow_manager_core.errors import ConfigurationError, EngineError, EngineUnavailable
+from flow_manager_core.events import GapFound, SnapshotTaken
 from flow_manager_core.evidence import BLINK
 from flow_manager_core.settings import OnExit
 from flow_manager_core.testing.memory_backend import SCRIPTED, MemoryEngine
@@ -68,8 +70,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 def told(h: House, name: str) -> list[Any]:
-    news = [event for event in h.manager.news() if event.name == name]
-    return news or [event for event in h.told if event.name == name]
+    return [event for event in h.told if event.name == name]
 
 
 async def state(h: House, key: str) -> str:
@@ -298,3 +299,25 @@ async def test_a_start_that_the_engine_refuses_is_not_tried_for_ever(world: Worl
         del h.engine.faults["start"]
         await anyio.sleep(0.3)
         assert await state(h, key) == "stopped"
+
+
+async def test_a_host_that_comes_back_to_a_later_life_is_told_of_the_gap(world: World) -> None:
+    async with world.life() as h:
+        await h.create("run", name="one")
+        await h.create("run", name="two")
+        since = h.manager.position
+    async with world.life() as h:
+        chosen = Selection(containers=("two",), events=frozenset({"status_changed"}))
+        async with h.manager.subscribe(since=since, selection=chosen) as events:
+            gap, snapshot = await anext(events), await anext(events)
+            assert isinstance(gap, GapFound)
+            assert gap.reason == "epoch"
+            assert isinstance(snapshot, SnapshotTaken)
+            assert [container["name"] for container in snapshot.containers] == ["two"]
+            for name in ("one", "two"):
+                await h.ask("stop_container", container_id=name)
+            with anyio.fail_after(10):
+                event = await anext(events)
+            assert event.seq > snapshot.seq == gap.to
+            assert h.manager.event_body(event)["new_state"] == "stopped"
+            assert h.manager.selects(chosen, event)

@@ -73,10 +73,15 @@ class House:
         )
 
     async def listen(self, *, task_status: Any = anyio.TASK_STATUS_IGNORED) -> None:
-        async with self.manager.subscribe() as events:
-            task_status.started()
+        manager = self.manager
+        async with manager.subscribe(since=manager.beginning) as events:
+            last = manager.position.seq
+            if not last:
+                task_status.started()
             async for event in events:
                 self.told.append(event)
+                if event.seq == last > 0:
+                    task_status.started()  # what the start told is heard before all else
 
     async def ask(self, operation: str, /, **payload: Any) -> dict[str, Any]:
         return await self.manager.execute(operation, payload)

@@ -27,6 +27,8 @@ NEEDED = {
     "get_container_status": Role.READ,
     "get_container_logs": Role.READ,
     "unfollow_container_logs": Role.READ,
+    "subscribe": Role.READ,
+    "unsubscribe": Role.READ,
     "get_resource_thresholds": Role.READ,
     "get_resource_usage_history": Role.READ,
     "get_health_check_config": Role.READ,
@@ -83,6 +85,8 @@ LATER = {
     "delete_undeliverable": "validation_error",
     "resend_undeliverable": "validation_error",
     "get_operation": "validation_error",  # nobody has asked for anything with this id
+    "subscribe": "validation_error",  # these clients have no feed of their own
+    "unsubscribe": "validation_error",
 }
 
 

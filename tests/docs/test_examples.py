@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -22,6 +23,8 @@ from flow_manager_core.operations.table import OPERATIONS
 from tests.e2e.service import Service
 
 DOCS = Path(__file__).parents[2] / "docs"
+#: The events of a container that is made and deleted.
+MISSED = ["activity_log", "status_changed", "activity_log", "activity_log"]
 BLOCK = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
 
 
@@ -74,6 +77,23 @@ def test_getting_started(service: Service) -> None:
         *[sys.executable, str(client), service.url, str(code)], FLOW_MANAGER_TOKEN=service.token
     )
     assert told.splitlines() == ["running", "Hello, Ada!"]
+
+
+def test_a_client_that_misses_nothing(service: Service, tmp_path: Path) -> None:
+    script = tmp_path / "follow.py"
+    script.write_text(example("clients.md", "follow.py"))
+    assert missed_by([sys.executable, str(script), service.url], service, tmp_path) == MISSED
+
+
+def missed_by(client: list[str], service: Service, folder: Path) -> list[str]:
+    """What one of the page's clients tells of a life that it was not connected for."""
+    place = str(folder / "position.json")
+    environ = {"FLOW_MANAGER_TOKEN": service.token}
+    assert run(*client, place, "0", **environ) == ""
+    ask = [sys.executable, "-m", "flow_manager_cli.main", "request", "--url", service.url]
+    made = json.loads(run(*ask, "create_container", '{"image": "python"}', **environ))
+    run(*ask, "delete_container", json.dumps({"container_id": made["container_id"]}), **environ)
+    return run(*client, place, str(len(MISSED)), **environ).splitlines()
 
 
 @pytest.mark.parametrize("name", ["with_sdk.py", "without_sdk.py"])

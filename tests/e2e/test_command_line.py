@@ -282,6 +282,27 @@ def test_events_come_one_a_line_until_ctrl_c(ask: Ask, settings: dict[str, str])
     ask("delete_container", json.dumps({"container_id": made["container_id"]}))
 
 
+def test_events_since_one_begin_with_what_was_missed(ask: Ask, settings: dict[str, str]) -> None:
+    def first(*more: str) -> dict[str, Any]:
+        command = [*CLI, "events", *more]
+        environ = {**os.environ, **settings}
+        with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as watcher:
+            assert watcher.stdout
+            heard = json.loads(watcher.stdout.readline())
+            watcher.send_signal(signal.SIGINT)
+            assert watcher.wait(20) == 0
+        return dict(heard)
+
+    position = first()["data"]
+    made = ask("create_container", json.dumps(MADE)).answer
+    since = f"{position['epoch']}/{position['seq']}"
+    missed = first("--since", since, "--only", "activity_log")
+    assert missed["data"]["seq"] == position["seq"] + 1
+    assert missed["data"]["activity_type"] == "container_created"
+    assert subprocess.run([*CLI, "events", "--since", "7"], check=False).returncode == 2
+    ask("delete_container", json.dumps({"container_id": made["container_id"]}))
+
+
 def test_events_that_cannot_come_any_more_give_2(settings: dict[str, str], tmp_path: Path) -> None:
     with Service(tmp_path, "process", "python", "") as other:
         command = [*CLI, "events", "--url", other.url]

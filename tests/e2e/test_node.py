@@ -61,3 +61,15 @@ def test_the_example_of_the_guide_for_clients(
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "Hello, Ada!\n"), done.stderr
+
+
+@pytest.mark.node
+def test_the_guides_client_that_misses_nothing(
+    service: Service, node_client: Any, tmp_path: Path
+) -> None:
+    from tests.docs.test_examples import MISSED, example, missed_by
+
+    script = CACHE / "follow.mjs"
+    script.write_text(example("clients.md", "follow.mjs"))
+    client = [node_client.node, str(script), service.url, service.token]
+    assert missed_by(client, service, tmp_path) == MISSED

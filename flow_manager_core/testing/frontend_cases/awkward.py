@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,12 +10,13 @@ import anyio
 from attrs import define, field
 
 from flow_manager_core.bus import EventBus
-from flow_manager_core.contracts import Events, Outlet
+from flow_manager_core.contracts import Events, Feed, Outlet, Position, Selection
 from flow_manager_core.errors import FlowManagerError
 from flow_manager_core.events import Event, StatusChanged, now
 from flow_manager_core.models import Answer, Client, ContainerState
+from flow_manager_core.selection import EVERYTHING
 from flow_manager_core.testing.frontend_cases.clients import unusual_format
-from flow_manager_core.wire import event_body
+from flow_manager_core.wire import event_body, event_json
 
 #: Events that a subscriber may be behind.
 ROOM = 5
@@ -36,9 +37,23 @@ class AwkwardGateway:
     #: The operations asked for.
     asked: list[str] = field(factory=list)
 
-    def session(self, client: Client, outlet: Outlet | None = None) -> AwkwardGateway:
+    position: Position = Position("awkward", 0)
+    beginning: Position = Position("awkward", 0)
+    #: Those of the clients that came last.
+    feed: Feed | None = None
+
+    def session(
+        self, client: Client, outlet: Outlet | None = None, feed: Feed | None = None
+    ) -> AwkwardGateway:
         """One for all."""
+        self.feed = feed
         return self
+
+    def listen(self, selection: Selection = EVERYTHING, since: Position | None = None) -> Position:
+        """Live alone."""
+        if self.feed is not None:
+            self.feed.enter(selection)
+        return self.position
 
     def close(self) -> None:
         """Nothing is followed here."""
@@ -60,12 +75,16 @@ class AwkwardGateway:
             raise RuntimeError("the session's own fault")
         return Answer("said", {"said": object() if name == "mumble" else payload})
 
-    def news(self) -> Sequence[Event]:
-        """None."""
-        return ()
+    def selects(self, selection: Selection, event: Event) -> bool:
+        """Whatever container it is about."""
+        return selection.wants(event.name)
 
     @asynccontextmanager
-    async def subscribe(self) -> AsyncIterator[Events]:
+    async def subscribe(
+        self,
+        since: Position | None = None,
+        selection: Selection | None = None,
+    ) -> AsyncIterator[Events]:
         """Follow what `move` tells."""
         with self.bus.subscribe() as subscription:
             yield subscription
@@ -83,6 +102,10 @@ class AwkwardGateway:
     def event_body(self, event: Event) -> Mapping[str, Any]:
         """As a manager has it."""
         return event_body(event)
+
+    def event_json(self, event: Event) -> bytes:
+        """As a manager has it."""
+        return event_json(event)
 
     def error_body(self, error: FlowManagerError) -> Mapping[str, Any]:
         """As the suite's manager has it."""

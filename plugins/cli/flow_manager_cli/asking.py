@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -48,27 +48,33 @@ def run_request(
 
 
 def run_events(
-    place: Place, only: Sequence[str] | None, timeout: float, say: Say, complain: Say
+    place: Place,
+    only: Sequence[str] | None,
+    timeout: float,
+    say: Say,
+    complain: Say,
+    since: Mapping[str, Any] | None = None,
 ) -> int:
     """Print each event as a JSON object on a line of its own, until Ctrl-C; return the exit code.
 
     Args:
-        only: names of events; ``None`` for all. Errors are told in any case.
+        only: names of events; ``None`` for all. Errors and gaps are told in any case.
         timeout: seconds to be let in.
+        since: a position after which all events are wanted.
     """
 
     async def follow() -> int:
         reader_gone = anyio.Event()
 
         def hear(name: str, body: Any) -> None:
-            if only is not None and name not in (*only, "error"):
+            if only is not None and name not in (*only, "error", "gap", "snapshot"):
                 return
             try:
                 say(json.dumps({"event": name, "data": body}))
             except BrokenPipeError:
                 reader_gone.set()
 
-        async with calling(place, only, timeout, hear) as call:
+        async with calling(place, only, timeout, hear, since) as call:
             await first_of(call.ended, reader_gone)
             if reader_gone.is_set():
                 _leave_stdout()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,13 @@ class Call:
     def _take_end(self, *_reason: Any) -> None:
         self.ended.set()
 
-    async def open(self, place: Place, events: Sequence[str] | None, timeout: float) -> None:
+    async def open(
+        self,
+        place: Place,
+        events: Sequence[str] | None,
+        timeout: float,
+        since: Mapping[str, Any] | None,
+    ) -> None:
         """Connect.
 
         Raises:
@@ -66,6 +72,8 @@ class Call:
         auth: dict[str, Any] = {} if events is None else {"events": list(events)}
         if place.token:
             auth["token"] = place.token
+        if since is not None:
+            auth["since"] = since
         try:
             with anyio.fail_after(timeout):
                 await self._io.connect(
@@ -149,13 +157,18 @@ async def first_of(*events: anyio.Event) -> None:
 
 @asynccontextmanager
 async def calling(
-    place: Place, events: Sequence[str] | None, timeout: float, hear: Hear = lambda *_: None
+    place: Place,
+    events: Sequence[str] | None,
+    timeout: float,
+    hear: Hear = lambda *_: None,
+    since: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Call]:
     """Be connected with the service.
 
     Args:
         events: the server events that are wanted, ``None`` for all.
         timeout: seconds to be let in.
+        since: a position after which all events are wanted.
 
     Raises:
         NotReached: nobody answers in time, or we are not let in.
@@ -171,7 +184,7 @@ async def calling(
     )
     call = Call(io, hear)
     try:
-        await call.open(place, events, timeout)
+        await call.open(place, events, timeout, since)
         yield call
     finally:
         await call.close()

@@ -15,6 +15,7 @@ from flow_manager_cli.demo import run_demo
 from flow_manager_cli.listing import list_plugins
 from flow_manager_cli.options import (
     Assignment,
+    LogPosition,
     as_json,
     choosing,
     finding,
@@ -173,14 +174,16 @@ def request(name: str, payload: str, timeout: float, **options: Any) -> int:
 
 @cli.command()
 @click.option("--only", metavar="NAME,...", help="The events to print; default: all.")
+@click.option("--since", type=LogPosition(), help="Begin with what came after this event.")
 @reaching
-def events(only: str | None, timeout: float, **options: Any) -> int:
+def events(only: str | None, since: dict[str, Any] | None, timeout: float, **options: Any) -> int:
     """Print the events of a running service, one JSON object a line, until Ctrl-C.
 
     Exits with 2 if it cannot be reached, or is gone: events may be missing then.
     """
     wanted = None if only is None else [name for name in only.split(",") if name]
-    return run_events(find_place(options, os.environ), wanted, timeout, click.echo, complain)
+    place = find_place(options, os.environ)
+    return run_events(place, wanted, timeout, click.echo, complain, since)
 
 
 @cli.command()

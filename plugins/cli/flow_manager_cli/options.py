@@ -26,6 +26,21 @@ class Assignment(click.ParamType[tuple[str, str]]):
         return name, text
 
 
+class LogPosition(click.ParamType[dict[str, Any]]):
+    """``EPOCH/SEQ``, as an event's ``epoch`` and ``seq``."""
+
+    name = "EPOCH/SEQ"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, Any]:
+        """Split at the slash."""
+        epoch, _, seq = str(value).rpartition("/")
+        if not epoch or not (seq.isascii() and seq.isdigit()):
+            self.fail("must be of the form EPOCH/SEQ", param, ctx)
+        return {"epoch": epoch, "seq": int(seq)}
+
+
 _CHOOSING = (
     click.option("--config", "config_file", metavar="FILE", help="A TOML or JSON settings file."),
     click.option("--backend", metavar="NAME", help="docker, process, or auto (default)."),

@@ -64,14 +64,12 @@ class _Parts:
         self._keeper = Keeper(places, settings, log, self._take_up)
 
     async def open(self) -> None:
-        # Events are heard before the first command can cause any, and told once there is a line.
-        await self._group.start(self._relay.run)
+        self._group.start_soon(self._relay.run)
         await self._group.start(self._keeper.run)
-        self._relay.begin()
         self._log.info("Listening", broker=self.places.shown, queue=self.places.queue)
 
     async def _take_up(self, line: Line, prefetch: int) -> None:
-        await self._relay.take_up(line)
+        self._relay.take_up(line)
         await self._desk.take_up(line, prefetch)
 
     async def close(self) -> None:

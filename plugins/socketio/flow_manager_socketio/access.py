@@ -7,6 +7,7 @@ from ipaddress import ip_address
 import anyio.to_thread
 from attrs import frozen
 
+from flow_manager_core.contracts import Position
 from flow_manager_core.errors import ConfigurationError, InvalidRequest
 from flow_manager_core.keyring import Holder, Keyring
 from flow_manager_core.keys import read_keyring
@@ -17,6 +18,8 @@ from flow_manager_core.structuring import describe
 _EVENTS_LIMIT = 100
 #: How a client may have its answers: as response event and acknowledgement, or as the latter alone.
 BOTH, ACKNOWLEDGED = "both", "ack"
+#: As in the request ``subscribe``.
+_EPOCH_LIMIT, _SEQ_LIMIT = 64, 2**53
 #: Who comes in where no token is asked for.
 ANYONE = Holder("anyone", Role.ADMIN)
 
@@ -51,11 +54,13 @@ class Admission:
         holder: whose token it presented.
         events: the server events that it wants, ``None`` for all.
         answers: `BOTH`; or `ACKNOWLEDGED`, where it asks for acknowledgements.
+        since: after this it wants all of them; ``None``: from now on.
     """
 
     holder: Holder
     events: frozenset[str] | None
     answers: str = BOTH
+    since: Position | None = None
 
 
 class Access:
@@ -89,13 +94,22 @@ class Access:
             raise _refusal(Fault("auth", f"must be an object, not {describe(auth)}"))
         holder = self._holder(found.get("token"))
         answers = found.get("answers", BOTH)
-        faults = [*_event_faults(found.get("events")), *_answer_faults(answers)]
+        faults = [
+            *_event_faults(found.get("events")),
+            *_answer_faults(answers),
+            *_since_faults(found.get("since")),
+        ]
         if isinstance(holder, Fault):
             faults.insert(0, holder)
         if faults or isinstance(holder, Fault):
             raise _refusal(*faults)
-        events = found.get("events")
-        return Admission(holder, None if events is None else frozenset(events), answers)
+        events, since = found.get("events"), found.get("since")
+        return Admission(
+            holder,
+            None if events is None else frozenset(events),
+            answers,
+            None if since is None else Position(since["epoch"], since["seq"]),
+        )
 
     def _holder(self, token: object) -> Holder | Fault:
         if self.open:
@@ -121,6 +135,22 @@ def _answer_faults(answers: object) -> list[Fault]:
     if answers in (BOTH, ACKNOWLEDGED):
         return []
     return [Fault("auth.answers", f"must be {BOTH} or {ACKNOWLEDGED}")]
+
+
+def _since_faults(since: object) -> list[Fault]:
+    if since is None:
+        return []
+    if not isinstance(since, dict) or since.keys() != {"epoch", "seq"}:
+        return [Fault("auth.since", "must be an object with epoch and seq")]
+    epoch, seq = since["epoch"], since["seq"]
+    faults = []
+    if not isinstance(epoch, str) or not 0 < len(epoch) <= _EPOCH_LIMIT:
+        faults.append(
+            Fault("auth.since.epoch", f"must be a text of 1 to {_EPOCH_LIMIT} characters")
+        )
+    if type(seq) is not int or not 0 <= seq <= _SEQ_LIMIT:
+        faults.append(Fault("auth.since.seq", "must be a whole number from 0 on"))
+    return faults
 
 
 def _refusal(*faults: Fault) -> InvalidRequest:

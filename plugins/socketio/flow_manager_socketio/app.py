@@ -30,6 +30,7 @@ from flow_manager_socketio.polling import post_packets
 from flow_manager_socketio.queues import ClientQueue, Crowd, QueueLimits
 from flow_manager_socketio.relay import Relay
 from flow_manager_socketio.responses import pass_lifespan, refuse, respond
+from flow_manager_socketio.rooms import ClientFeed, Rooms
 from flow_manager_socketio.settings import SocketIOSettings
 from flow_manager_socketio.socket_server import ClientManager, SocketServer
 from flow_manager_socketio.tasks import OwnedTasks
@@ -75,7 +76,10 @@ class SocketIOApp:
         self._engine_tasks = OwnedTasks(self._log)
         limits = RequestLimits(chosen.requests_in_flight, chosen.max_clients)
         access = Access(core, keyring)
-        self._requests = Requests(gateway, access, limits, self._log)
+        self._clients = ClientManager(self._welcome)
+        self._rooms = Rooms(gateway.selects, self._clients.enter, self._clients.leave)
+        self._relay = Relay(gateway, self._emit, self._rooms, self._log)
+        self._requests = Requests(gateway, access, limits, self._feed_of, self._log)
         self._crowd = Crowd()
         self._server = self._make_server(chosen)
         self._doorkeeper = Doorkeeper(
@@ -99,7 +103,7 @@ class SocketIOApp:
         )
         server = SocketServer(
             settings=settings,
-            manager=ClientManager(self._welcome),
+            manager=self._clients,
             requests=self._request_tasks,
             parts=parts,
             lines=self._lines,
@@ -109,6 +113,9 @@ class SocketIOApp:
         server.register_namespace(self._requests)
         server.reply = self._requests.reply
         return server
+
+    def _feed_of(self, sid: str) -> ClientFeed:
+        return ClientFeed(sid, self._rooms, lambda: self._relay.at)
 
     async def _welcome(self, sid: str) -> None:
         session = self._server.session_of(sid)
@@ -127,10 +134,9 @@ class SocketIOApp:
             ConfigurationError: the event loop is not asyncio's.
         """
         require_asyncio()
-        relay = Relay(self._gateway, self._emit, self._requests.audience.hears, self._log)
         failure: BaseException | None = None
         async with anyio.create_task_group() as group:
-            await group.start(relay.run)
+            await group.start(self._relay.run)
             group.start_soon(self._doorkeeper.run)
             self._open = True
             try:

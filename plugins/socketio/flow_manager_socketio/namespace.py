@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
 
@@ -11,14 +12,14 @@ import socketio
 from attrs import frozen
 from socketio.exceptions import ConnectionRefusedError as ClientRefused
 
-from flow_manager_core.contracts import Gateway
+from flow_manager_core.contracts import Feed, Gateway, Selection
 from flow_manager_core.errors import FlowManagerError, InvalidRequest, ShuttingDown, SystemFault
 from flow_manager_core.events import Event, now
 from flow_manager_core.log import Log
 from flow_manager_core.models import Answer, Client, Fault
 from flow_manager_core.throttle import Throttle
 from flow_manager_socketio.access import Access
-from flow_manager_socketio.clients import Audience, ConnectedClient, Reply
+from flow_manager_socketio.clients import ConnectedClient, Reply
 from flow_manager_socketio.engine import NAMESPACE
 from flow_manager_socketio.jsontext import Unreadable, encode
 from flow_manager_socketio.packets import Attachment
@@ -40,14 +41,21 @@ class RequestLimits:
 class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketio has no types
     """The namespace ``/``."""
 
-    def __init__(self, gateway: Gateway, access: Access, limits: RequestLimits, log: Log) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        access: Access,
+        limits: RequestLimits,
+        feed_of: Callable[[str], Feed],
+        log: Log,
+    ) -> None:
         super().__init__(NAMESPACE)
+        self._feed_of = feed_of
         self._gateway = gateway
         self._access = access
         self._limits = limits
         self._log = log
         self._clients: dict[str, ConnectedClient] = {}
-        self.audience: Audience = Audience()
         self._closing = False
         self._refusals = Throttle()
 
@@ -93,7 +101,7 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
             self._refuse(error)
         holder = admission.holder
         client = Client(FRONTEND, sid, holder.name, holder.role)
-        session = self._gateway.session(client, partial(self._tell, sid))
+        session = self._gateway.session(client, partial(self._tell, sid), self._feed_of(sid))
         self._clients[sid] = ConnectedClient(sid, session, admission)
 
     def _note_refusal(self, sid: str, address: object, error: InvalidRequest) -> None:
@@ -110,36 +118,31 @@ class Requests(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketi
     def _disconnect(self, sid: str) -> None:
         client = self._clients.pop(sid, None)
         if client is not None:
-            if client.listens:
-                self.audience.discard(client)
             client.session.close()
             self._log.info("Client disconnected", client=sid, by=client.admission.holder.name)
 
     async def welcome(self, sid: str) -> None:
         """Greet a client that has just come in, and let it have its events from now on."""
         client = self._clients[sid]
-        client.listens = True
-        self.audience.add(client)
-        news = [event for event in self._gateway.news() if client.wants(event.name)]
-        for room in client.rooms():
-            await self.enter_room(sid, room)
+        admission = client.admission
+        position = client.session.listen(Selection(events=admission.events), admission.since)
         greeting = {
             "message": "Connected to Flow Manager",
             "version": self._gateway.version,
             "backend": self._gateway.backend_name,
-            "role": str(client.admission.holder.role),
-            "answers": client.admission.answers,
+            "role": str(admission.holder.role),
+            "answers": admission.answers,
+            "epoch": position.epoch,
+            "seq": position.seq,
             "timestamp": now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         }
         self.server.tell(sid, "connected", encode(greeting))
-        for event in news:
-            self.server.tell(sid, event.name, encode(self._gateway.event_body(event)))
-        self._log.info("Client connected", client=sid, by=client.admission.holder.name)
+        self._log.info("Client connected", client=sid, by=admission.holder.name)
 
     async def _tell(self, sid: str, event: Event) -> None:
         """Tell one client something, and wait until it has read most of what it was told."""
         if sid in self._clients:
-            self.server.tell(sid, event.name, encode(self._gateway.event_body(event)))
+            self.server.tell(sid, event.name, orjson.Fragment(self._gateway.event_json(event)))
         await asyncio.sleep(0)  # queueing waits for nobody
         while sid in self._clients and not self.server.has_room(sid):  # noqa: ASYNC110  # see `Crowd`
             await asyncio.sleep(_GLANCE)

@@ -43,6 +43,14 @@ class ClientManager(socketio.AsyncManager):  # type: ignore[misc]  # python-sock
         await self._on_connected(sid)
         return connected
 
+    def enter(self, sid: str, room: str) -> None:
+        """Put a client into a room, without waiting for anything."""
+        self.basic_enter_room(sid, NAMESPACE, room)
+
+    def leave(self, sid: str, room: str) -> None:
+        """Take a client out of a room, without waiting for anything."""
+        self.basic_leave_room(sid, NAMESPACE, room)
+
     async def emit(
         self, event: str, data: Any, namespace: str, room: Any = None, **_options: Any
     ) -> None:

@@ -17,14 +17,15 @@ import socketio
 from attrs import define, evolve, field
 
 from flow_manager_core.bus import EventBus
-from flow_manager_core.contracts import Outlet
+from flow_manager_core.contracts import Feed, Outlet, Position, Selection
 from flow_manager_core.errors import ContainerNotFound, FlowManagerError
 from flow_manager_core.events import Event, StatusChanged
 from flow_manager_core.log import get_log
 from flow_manager_core.models import Answer, Client, ContainerState
 from flow_manager_core.providers import ProviderContext
+from flow_manager_core.selection import EVERYTHING, Identity
 from flow_manager_core.settings import Settings
-from flow_manager_core.wire import event_body, standard_format
+from flow_manager_core.wire import event_body, event_json, standard_format
 from flow_manager_socketio.frontend import serve
 from flow_manager_socketio.settings import SocketIOSettings
 
@@ -53,21 +54,33 @@ class SmallGateway:
         self.outlets: list[Outlet] = []
         self.gate = anyio.Event()
 
-    def session(self, client: Client, outlet: Outlet | None = None) -> SmallSession:
-        assert outlet is not None
-        self.outlets.append(outlet)
-        return SmallSession(self, client)
+    position = beginning = Position("small", 0)
 
-    def news(self) -> list[Any]:
-        return []
+    def session(
+        self, client: Client, outlet: Outlet | None = None, feed: Feed | None = None
+    ) -> SmallSession:
+        assert outlet is not None
+        assert feed is not None
+        self.outlets.append(outlet)
+        return SmallSession(self, client, feed)
+
+    def selects(self, selection: Selection, event: Event) -> bool:
+        return selection.matches(event.name, Identity(event.container_id))
 
     @asynccontextmanager
-    async def subscribe(self) -> AsyncIterator[Any]:
+    async def subscribe(
+        self,
+        since: Position | None = None,
+        selection: Selection | None = None,
+    ) -> AsyncIterator[Any]:
         with self.bus.subscribe() as subscription:
             yield subscription
 
     def event_body(self, event: Event) -> Mapping[str, Any]:
         return event_body(event)
+
+    def event_json(self, event: Event) -> bytes:
+        return event_json(event)
 
     def error_body(self, error: FlowManagerError) -> Mapping[str, Any]:
         return standard_format(error, datetime.now(UTC))
@@ -98,6 +111,11 @@ class SmallSession:
 
     gateway: SmallGateway
     client: Client
+    feed: Feed
+
+    def listen(self, selection: Selection = EVERYTHING, since: Position | None = None) -> Position:
+        self.feed.enter(selection)
+        return Position("small", self.feed.at)
 
     def close(self) -> None:
         self.gateway.left.append(self.client)
@@ -209,7 +227,8 @@ def meeting() -> Meet:
             options.setdefault("transports", ["websocket"])
             auth = {"token": TOKEN} if auth is None else auth
             stack.push_async_callback(_leave, person.sio)
-            await person.sio.connect(served.url, auth=auth, wait_timeout=DEADLINE, **options)
+            options.setdefault("wait_timeout", DEADLINE)
+            await person.sio.connect(served.url, auth=auth, **options)
             yield person
 
     return connect

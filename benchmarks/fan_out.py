@@ -23,8 +23,8 @@ from benchmarks.processes import Child
 from benchmarks.rows import Row
 
 SIZES = (100, 500, 1_000)
-#: Messages in a round.
-TIMES = 10
+#: Receptions in a round: so many clients fewer, so many messages more.
+RECEPTIONS = 5_000
 #: Characters of the message's text: its JSON has some 200 bytes.
 SIZE = 120
 _HEARD = "message_received"
@@ -53,22 +53,24 @@ class Hearing:
 def rows(rounds: int, quick: bool) -> Iterator[Row]:
     """Measure at each size; `quick` sees whether it works at all."""
     _allow_descriptors()
-    sizes, times = ((5,), 2) if quick else (SIZES, TIMES)
+    sizes = (5,) if quick else SIZES
+    receptions = 10 if quick else RECEPTIONS
     with flow_manager() as ours, bare_echo() as bare:
+        servers = {"ours": ours.asking(events=[_HEARD]), "bare": bare}
         for size in sizes:
-            found = measure(
-                {"ours": ours.asking(events=[_HEARD]), "bare": bare}, size, times, rounds
-            )
+            found = measure(servers, size, receptions, rounds)
             yield from rows_of(f"fan-out to {size:,} clients", found, meant=True)
-        found = measure({"ours": ours.asking(events=None), "bare": bare}, sizes[-1], times, rounds)
+        servers = {"ours": ours.asking(events=None), "bare": bare}
+        found = measure(servers, sizes[-1], receptions, rounds)
         told = f"fan-out to {sizes[-1]:,} clients that hear every event"
         yield from rows_of(told, found, meant=False)
 
 
 def measure(
-    servers: Mapping[str, Contestant], size: int, times: int, rounds: int
+    servers: Mapping[str, Contestant], size: int, receptions: int, rounds: int
 ) -> Mapping[str, Mapping[str, list[float]]]:
     """Measure both servers in turn with so many clients each."""
+    times = receptions // size
     with ExitStack() as stack:
         return alternate(
             {

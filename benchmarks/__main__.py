@@ -19,7 +19,7 @@ from typing import Any
 from attrs import field, frozen
 
 from benchmarks.engine import NoEngine, any_engine, image_of, small_image_of
-from benchmarks.machine import load, this_machine
+from benchmarks.machine import Machine, load, this_machine
 from benchmarks.one import end_in_order, options
 from benchmarks.page import write_page
 from benchmarks.plot import plot
@@ -59,9 +59,8 @@ def shared_engine(stack: ExitStack, modules: Sequence[Module]) -> Mapping[str, s
     return {"DOCKER_HOST": engine.url}
 
 
-def run(modules: Sequence[Module], rounds: int, *, quick: bool) -> Results:
+def run(results: Results, modules: Sequence[Module], rounds: int, *, quick: bool) -> None:
     """Run modules one after the other; one that fails is no reason to leave the rest."""
-    results = Results()
     with ExitStack() as stack:
         environ = shared_engine(stack, modules)
         for module in modules:
@@ -72,7 +71,6 @@ def run(modules: Sequence[Module], rounds: int, *, quick: bool) -> Results:
             except Unmeasured as error:
                 results.unmeasured[module.name] = str(error)
             say(results.unmeasured.get(module.name) or _took(module, began))
-    return results
 
 
 def _took(module: Module, began: float) -> str:
@@ -89,22 +87,31 @@ def arguments() -> Any:
     return parser.parse_args()
 
 
+def tell(results: Results, machine: Machine, asked: Any) -> None:
+    """Print the results, and write them where that was asked for."""
+    sys.stdout.write(f"{table(results.rows)}\n\n{machine}\n")
+    for why in results.unmeasured.values():
+        sys.stdout.write(f"not measured: {why}\n")
+    if asked.json:
+        found = as_json(results.rows, machine, results.unmeasured)
+        asked.json.write_text(f"{json.dumps(found, indent=2)}\n")
+    if asked.plot:
+        plot(results.rows, asked.plot)
+
+
 def main() -> int:
     """Measure, and tell; return the exit code."""
     end_in_order()
     asked = arguments()
     before = load()
     chosen = [module for module in MODULES if asked.only is None or module.name in asked.only]
-    results = run(chosen, asked.rounds, quick=asked.quick)
-    machine = this_machine(before)
-    sys.stdout.write(f"{table(results.rows)}\n\n{machine}\n")
-    for why in results.unmeasured.values():
-        sys.stdout.write(f"not measured: {why}\n")
-    if asked.json:
-        told = as_json(results.rows, machine, results.unmeasured)
-        asked.json.write_text(f"{json.dumps(told, indent=2)}\n")
-    if asked.plot:
-        plot(results.rows, asked.plot)
+    results = Results()
+    try:
+        run(results, chosen, asked.rounds, quick=asked.quick)
+    finally:
+        # What was measured is told also of a run that was ended.
+        machine = this_machine(before)
+        tell(results, machine, asked)
     if asked.write_docs:
         write_page(results.rows, machine)
     return 1 if results.unmeasured else 0

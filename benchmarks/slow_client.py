@@ -3,8 +3,8 @@
     python -m benchmarks.slow_client [--rounds 5] [--quick]
 
 A flow sends large messages at a pace, which a neighbour hears while it asks one question after the
-other, beside a client that never reads; then the same again without that client. A bare server keeps whatever
-such a client does not take; the service lets it go once too much waits for it.
+other, beside a client that never reads; then the same again without that client. A bare server
+keeps whatever such a client does not take; the service lets it go once too much waits for it.
 """
 
 from __future__ import annotations

@@ -90,6 +90,7 @@ def flow_manager(kind: type[Service] = Service, **environ: str) -> Iterator[Cont
 
 def _start_flow(service: Service) -> str:
     with Wire(port_of(service.url)).enter(service.token) as wire:
+        wire.socket.settimeout(_PATIENCE)
         made = wire.ask(
             "create_container",
             {

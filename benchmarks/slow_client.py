@@ -3,8 +3,8 @@
     python -m benchmarks.slow_client [--rounds 5] [--quick]
 
 A flow sends large messages at a pace, which a neighbour hears while it asks one question after the
-other; then the same again, with a client beside it that never reads. A bare server keeps whatever
-such a client does not take; the service lets it go once too much waits for it.
+other, beside a client that never reads; then the same again without that client. A bare server
+keeps whatever such a client does not take; the service lets it go once too much waits for it.
 """
 
 from __future__ import annotations
@@ -40,25 +40,28 @@ class Neighbourhood:
     seconds: float
 
     def __call__(self) -> dict[str, float]:
-        """Measure a round: MB more at its peak, the neighbour's rate then to its rate before."""
+        """Measure a round: MB more at its peak, the neighbour's rate then to its rate after."""
         with self.serve() as running:
             server = running.asking(events=_HEARD)
             with load(server, 1) as neighbour:
-                self._rate(server, neighbour)  # the first time all is slower
-                quiet, peak_before = self._rate(server, neighbour), peak(server.pid)
+                self._ask(server, neighbour, seconds=self.seconds / 4)  # at first all is slower
+                before = peak(server.pid)
                 with load(server, 1, reads=False):
                     disturbed = self._rate(server, neighbour)
-                return {
-                    "memory": peak(server.pid) - peak_before,
-                    "rate": disturbed / quiet,
-                }
+                memory = peak(server.pid) - before
+                return {"memory": memory, "rate": disturbed / self._rate(server, neighbour)}
 
     def _rate(self, server: Contestant, neighbour: Child) -> float:
         """The neighbour's round trips a second until the flow has sent all."""
         many = {"count": int(RATE * self.seconds), "size": SIZE, "rate": RATE}
         neighbour.ask(measure="request", payload=server.order("burst", many))
+        return self._ask(server, neighbour)
+
+    def _ask(self, server: Contestant, neighbour: Child, **limit: float) -> float:
         text = filling(server)
-        found = neighbour.ask(measure="round_trips", payload=server.question(text), mark=text)
+        found = neighbour.ask(
+            measure="round_trips", payload=server.question(text), mark=text, **limit
+        )
         return float(found["rate"])
 
 

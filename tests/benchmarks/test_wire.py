@@ -13,9 +13,13 @@ from benchmarks.contestants import Contestant, bare_echo, bare_relay, load
 from tests.support.leaks import Census
 from tests.support.socketio_wire import Wire
 
+pytestmark = pytest.mark.alone
+
 MODULES = [fan_out, one_way, round_trip, slow_client]
 #: So much that a WebSocket frame tells its length in eight bytes, and comes in pieces.
 LARGE = "x" * 300_000
+#: Seconds that a server may take for an answer.
+PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +125,9 @@ def test_what_is_measured_takes_turns_and_the_first_round_does_not_count() -> No
 
 def entered(server: Contestant) -> Wire:
     """A client that a bare server has let in."""
-    wire = Wire(server.port).open()
+    wire = Wire(server.port)
+    wire.socket.settimeout(PATIENCE)
+    wire.open()
     wire.send("40{}")
     wire.until("40{")
     return wire

@@ -17,7 +17,7 @@ from flow_manager_core.errors import ConfigurationError, SystemFault
 from flow_manager_core.journals import Drop, JournalHangs, Put, Table
 from flow_manager_core.past import read_past
 from flow_manager_core.reserve import RESERVE
-from flow_manager_core.sqlite_file import MIGRATIONS, look_back
+from flow_manager_core.sqlite_file import MIGRATIONS, PAGE, look_back
 from flow_manager_core.sqlite_journal import SqliteJournal
 from tests.support.disks import frozen_disk_at, small_disk_at
 
@@ -125,11 +125,11 @@ async def test_a_file_of_a_later_version_is_refused_by_name_and_left_as_it_is(
 
 async def test_damage_in_the_middle_is_found_at_the_start_and_left_as_it_is(tmp_path: Path) -> None:
     async with SqliteJournal.open(tmp_path) as journal:
-        await journal.commit([Put(Table.EVENTS, str(n), b"x" * 3000) for n in range(100, 200)])
+        await journal.commit([Put(Table.EVENTS, str(n), b"x" * 500) for n in range(100, 900)])
     path = tmp_path / "journal.sqlite"
     content = bytearray(path.read_bytes())
-    middle = len(content) // 2 // 4096 * 4096
-    content[middle : middle + 4096] = b"\xa5" * 4096
+    middle = len(content) // 2 // PAGE * PAGE
+    content[middle : middle + PAGE] = b"\xa5" * PAGE
     path.write_bytes(content)
     with pytest.raises(ConfigurationError, match="journal rebuild"):
         async with SqliteJournal.open(tmp_path):

@@ -62,6 +62,7 @@ class Courier(Line):
         self._connection: Connection
         self._greeted = anyio.Event()
         self._wake = anyio.Event()
+        self._woken = False
         self._box: Box
         self._source: Source
         #: The last number of the source that the flow knows to be stored; -1: tell it anew.
@@ -125,9 +126,10 @@ class Courier(Line):
         try:
             await self._write(Message(WELCOME, self._welcome()))
             while True:
-                self._wake = anyio.Event()
+                self._woken = False
                 await self._acknowledge()
-                if not await self._send_ready():
+                if not (await self._send_ready() or self._woken):
+                    self._wake = anyio.Event()
                     await self._wake.wait()
         except FlowNotConnected:
             pass  # the channel sees to that
@@ -193,9 +195,10 @@ class Courier(Line):
             self._desk.outbox.broken(self._box, first)
 
     def _awaken(self) -> None:
+        self._woken = True
         self._wake.set()
 
     def _more_stored(self) -> None:
         if self._source.stored == self._told:
             self._told = -1  # what was stored already came again: its sender has not heard of it
-        self._wake.set()
+        self._awaken()

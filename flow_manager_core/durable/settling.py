@@ -55,7 +55,7 @@ class Settler:
         self._epoch = epoch
         self._waiting: deque[tuple[Box, Letter]] = deque()
         self._arrived = anyio.Event()
-        self._progress = anyio.Event()
+        self._progress: anyio.Event | None = None
         self._failures = 0
         self._log = get_log("messages")
 
@@ -90,13 +90,13 @@ class Settler:
             while not letter.gone:
                 if self._failures != failures:
                     return False
-                await self._progress.wait()
+                await self._progressed()
         return True
 
     async def decided(self, letter: Letter) -> bool:
         """Wait until a message is in the journal; false: it never came to be."""
         while not (letter.stored or letter.gone):
-            await self._progress.wait()
+            await self._progressed()
         return letter.stored
 
     async def run(self) -> None:
@@ -131,9 +131,14 @@ class Settler:
         self._waiting.append((box, letter))
         self._arrived.set()
 
+    async def _progressed(self) -> None:
+        self._progress = awaited = self._progress or anyio.Event()
+        await awaited.wait()
+
     def _proceed(self) -> None:
-        self._progress.set()
-        self._progress = anyio.Event()
+        if self._progress is not None:
+            self._progress.set()
+            self._progress = None
 
     def _batch(self) -> list[tuple[Box, Letter]]:
         batch: list[tuple[Box, Letter]] = []

@@ -57,11 +57,12 @@ class LoggedEvent:
 
 def page_of(events: Sequence[Event], identify: Identify = Identity) -> Put:
     """A page of at least one event; all have their numbers."""
-    lines = b"\n".join(_line(event, identify(event.container_id)) for event in events)
+    lines = b"\n".join(line_of(event, identify(event.container_id)) for event in events)
     return Put(Table.EVENTS, number_key(events[-1].seq), lines)
 
 
-def _line(event: Event, identity: Identity) -> bytes:
+def line_of(event: Event, identity: Identity) -> bytes:
+    """An event as it is kept, with what filters must know of its container."""
     head = {
         "seq": event.seq,
         "name": event.name,

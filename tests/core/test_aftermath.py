@@ -15,7 +15,6 @@ from flow_manager_core.aftermath import cut_off
 from flow_manager_core.booked import Booked, OperationState
 from flow_manager_core.errors import FlowManagerError, InvalidRequest
 from flow_manager_core.journals import DropThrough, Table
-from flow_manager_core.settings import RecordsKind
 from flow_manager_core.testing.memory_backend import SCRIPTED, MemoryEngine
 from flow_manager_core.testing.memory_transport import MemoryNetwork
 from tests.core.paper import Paper, laid_under_all, operation, services
@@ -47,7 +46,7 @@ class World:
         async with house(
             self._engine,
             MemoryNetwork(),
-            records=RecordsKind.FILE,
+            journal="sqlite",
             state_dir=self._folder / "state",
             volume_roots=(self._folder,),
             shutdown_timeout=0.01,

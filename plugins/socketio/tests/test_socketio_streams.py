@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
@@ -72,21 +74,30 @@ async def speaking(**own: Any) -> AsyncIterator[Speaker]:
     async def program(flow: MemoryFlow) -> None:
         await speakers[0].flow(flow, network)
 
-    async with MemoryEngine({**SCRIPTED, "speaker": program}).opened() as engine:
-        manager = FlowManager(
-            Settings(token=TOKEN, port=0),
-            host=PluginHost(installed=False),
-            provider_settings={"socketio": SocketIOSettings(**own)},
-            backend=memory_provider(engine),
-            transport=memory_transport_provider(network),
-            frontends=plugin.flow_manager_frontends(),
-        )
-        async with manager:
-            speakers.append(Speaker(manager, manager.addresses[0]))
-            speaker = {"image": "speaker", "name": "speaker", "start": True}
-            await manager.execute("create_container", speaker)
-            yield speakers[0]
-            speakers[0].close()
+    programs = {**SCRIPTED, "speaker": program}
+    with TemporaryDirectory() as folder:
+        async with MemoryEngine(programs).opened() as engine:
+            settings = Settings(token=TOKEN, port=0, state_dir=Path(folder))
+            async with managed(settings, own, network, engine) as manager:
+                speakers.append(Speaker(manager, manager.addresses[0]))
+                speaker = {"image": "speaker", "name": "speaker", "start": True}
+                await manager.execute("create_container", speaker)
+                yield speakers[0]
+                speakers[0].close()
+
+
+def managed(
+    settings: Settings, own: dict[str, Any], network: MemoryNetwork, engine: MemoryEngine
+) -> FlowManager:
+    """A manager of the speaker's."""
+    return FlowManager(
+        settings,
+        host=PluginHost(installed=False),
+        provider_settings={"socketio": SocketIOSettings(**own)},
+        backend=memory_provider(engine),
+        transport=memory_transport_provider(network),
+        frontends=plugin.flow_manager_frontends(),
+    )
 
 
 def numbers(person: Any) -> list[int]:

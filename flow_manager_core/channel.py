@@ -197,16 +197,16 @@ class Channel:
         greeting = heartbeat.greeted(message)
         if greeting:
             await line.greeted(heartbeat.durable)
-        asked = self._questions.answered_by
-        durable = line.on and await line.take(message, len(body), asked)
-        answered = durable or asked(message)
-        if not answered and (greeting or heartbeat.answered(message)):
+        answered_by = self._questions.answered_by
+        durable = line.on and await line.take(message, len(body), answered_by)
+        asked = not durable and answered_by(message)
+        if not asked and not durable and (greeting or heartbeat.answered(message)):
             return False
         self._share.others_notice()
         self._communicated_at = time()
-        if not answered:
+        if not asked and not durable:
             await self._listener.message_arrived(message)
-        return answered
+        return asked
 
     def _on_fault(self, error: ChannelError) -> bytes | None:
         if not self._faults.allow():

@@ -8,17 +8,20 @@ from typing import Any
 
 import click
 
-from flow_manager_cli import journal as journals
 from flow_manager_cli.archiving import folders_of, run_transfer
 from flow_manager_cli.asking import run_events, run_request
 from flow_manager_cli.demo import run_demo
+<<<<<<< HEAD
+=======
+from flow_manager_cli.doctor import consult, list_checks
+from flow_manager_cli.journal_commands import journal
+>>>>>>> db44c40456d92d52e0047aa19ecb4e19dd484a69
 from flow_manager_cli.listing import list_plugins
 from flow_manager_cli.options import (
     Assignment,
     LogPosition,
     as_json,
     choosing,
-    finding,
     given_settings,
     reaching,
     serving,
@@ -28,7 +31,6 @@ from flow_manager_cli.recounting import history
 from flow_manager_cli.settings_listing import list_settings
 from flow_manager_core import __version__, service
 from flow_manager_core.errors import ConfigurationError
-from flow_manager_core.journal_export import EXPORTS
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -96,53 +98,6 @@ def doctor(
     return consult(
         given, os.environ, click.echo, only=only, images=images, fix=fix, as_json=as_json
     )
-
-
-@cli.group()
-def journal() -> None:
-    """Check, rebuild or export the file in which the service keeps what must not be lost."""
-
-
-@journal.command()
-@finding
-def check(**options: Any) -> int:
-    """Say what is wrong with the file, beside a service that runs or without.
-
-    Exits with 0 if it is sound, with 1 and one line for each fault if not.
-    """
-    return journals.check_journal(given_settings(**options), os.environ, click.echo)
-
-
-@journal.command()
-@finding
-def rebuild(**options: Any) -> int:
-    """Move a damaged file aside, and begin a new one with what can be read of it.
-
-    No service may run meanwhile. The damaged file is never deleted. A file that is sound is left
-    alone. Containers are found again by their labels.
-    """
-    return journals.rebuild(given_settings(**options), os.environ, click.echo)
-
-
-@journal.command()
-@finding
-@click.option(
-    "--table",
-    "tables",
-    multiple=True,
-    type=click.Choice(list(EXPORTS)),
-    help="Only this; may be repeated. Default: all.",
-)
-@click.option(
-    "--since", metavar="SEQ", type=click.IntRange(min=0), default=0, help="Only later events."
-)
-def export(tables: tuple[str, ...], since: int, **options: Any) -> int:
-    """Print what the journal holds, one JSON object a line, beside a service that runs or without.
-
-    It may hold secrets: what flows and clients said. Exits with 1 if the file cannot be read.
-    """
-    given = given_settings(**options)
-    return journals.export(given, os.environ, click.echo, complain, tables=tables, since=since)
 
 
 @cli.command()
@@ -269,7 +224,11 @@ def restore(
     return run_transfer(place, "restore_container", asked, timeout, click.echo, complain)
 
 
+<<<<<<< HEAD
 cli.add_command(history)
+=======
+cli.add_command(journal)
+>>>>>>> db44c40456d92d52e0047aa19ecb4e19dd484a69
 
 
 def complain(line: str) -> None:

@@ -11,11 +11,7 @@ import click
 from flow_manager_cli.archiving import folders_of, run_transfer
 from flow_manager_cli.asking import run_events, run_request
 from flow_manager_cli.demo import run_demo
-<<<<<<< HEAD
-=======
-from flow_manager_cli.doctor import consult, list_checks
 from flow_manager_cli.journal_commands import journal
->>>>>>> db44c40456d92d52e0047aa19ecb4e19dd484a69
 from flow_manager_cli.listing import list_plugins
 from flow_manager_cli.options import (
     Assignment,
@@ -224,11 +220,8 @@ def restore(
     return run_transfer(place, "restore_container", asked, timeout, click.echo, complain)
 
 
-<<<<<<< HEAD
 cli.add_command(history)
-=======
 cli.add_command(journal)
->>>>>>> db44c40456d92d52e0047aa19ecb4e19dd484a69
 
 
 def complain(line: str) -> None:

@@ -20,6 +20,9 @@ from flow_manager_core.events import (
 )
 from flow_manager_core.trace import current_asker, current_request
 
+#: The type of activity of a message from a flow.
+MESSAGE_RECEIVED = "message_received"
+
 Told = tuple[str, str, Mapping[str, Any]]
 
 
@@ -50,7 +53,7 @@ def _disconnected(event: SocketDisconnected) -> Told:
 
 def received(command: str) -> Told:
     """The words for a message from a flow."""
-    return "message_received", f"Message received: {command}", {"command": command}
+    return MESSAGE_RECEIVED, f"Message received: {command}", {"command": command}
 
 
 def _undeliverable(event: MessageUndeliverable) -> Told:

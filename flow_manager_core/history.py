@@ -14,9 +14,10 @@ import anyio
 from anyio import to_thread
 from attrs import frozen
 
+from flow_manager_core.activities import MESSAGE_RECEIVED, received
 from flow_manager_core.event_log import LoggedEvent, events_of
 from flow_manager_core.event_walk import EventWalk
-from flow_manager_core.events import ActivityLogged
+from flow_manager_core.events import ActivityLogged, MessageReceived
 from flow_manager_core.history_requests import HistoryCursor
 from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.jsontext import dumps
@@ -30,7 +31,10 @@ BEGINNINGS = frozenset({"container_created", "container_restored"})
 
 
 #: The beginning of an activity's line: what a program has said cannot stand there.
-_ACTIVITY = re.compile(rb'\{"seq":[0-9]+,"name":"%b"' % ActivityLogged.name.encode())
+_ACTIVITY = re.compile(
+    rb'\{"seq":[0-9]+,"name":"(%b|%b)"'
+    % (ActivityLogged.name.encode(), MessageReceived.name.encode())
+)
 
 
 @frozen
@@ -78,7 +82,7 @@ class Wanted:
             return b'"name":' + dumps(self.named)
         if len(self.kinds) == 1:
             return _kind(*self.kinds)
-        return b'"name":' + dumps(ActivityLogged.name)
+        return b'"name":'
 
     @property
     def beginning(self) -> datetime | None:
@@ -123,7 +127,7 @@ class Wanted:
 
     def _read(self, line: bytes) -> Iterator[Activity]:
         for event in events_of(line):
-            body = event.body
+            body = _line_of(event)
             if self.has(event, body):
                 yield Activity(event.seq, event.container_id, event.at, body, len(line))
 
@@ -133,7 +137,19 @@ def _has_one(texts: Sequence[bytes], line: bytes) -> bool:
 
 
 def _kind(kind: str) -> bytes:
+    if kind == MESSAGE_RECEIVED:
+        return b'"name":' + dumps(MessageReceived.name)
     return b'"activity_type":' + dumps(kind)
+
+
+def _line_of(event: LoggedEvent) -> Mapping[str, Any]:
+    """A line of the feed; that of a message is not kept, as the message is."""
+    body = event.body
+    if event.name != MessageReceived.name:
+        return body
+    kind, told, details = received(body["message"]["command"])
+    told_of = {"activity_type": kind, "message": told, "details": details}
+    return {"container_id": body["container_id"], **told_of, "timestamp": body["timestamp"]}
 
 
 @frozen

@@ -8,8 +8,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict
-
 from flow_manager_core.event_log import events_of
 from flow_manager_core.journals import Table, number_key
 from flow_manager_core.jsontext import loads
@@ -52,7 +50,14 @@ def exported(folder: Path, names: Collection[str], since: int) -> Iterator[dict[
 def _events(page: bytes, since: int) -> Iterator[dict[str, Any]]:
     for event in events_of(page):
         if event.seq > since:
-            yield {"table": str(Table.EVENTS), **asdict(event)}
+            yield {
+                "table": str(Table.EVENTS),
+                "seq": event.seq,
+                "name": event.name,
+                "container_id": event.container_id,
+                "at": event.at,
+                "body": event.body,
+            }
 
 
 def _plain(value: bytes) -> Any:

@@ -157,8 +157,10 @@ def _amiss(table: Table, key: str, value: bytes) -> str:
             Desired.from_json(json.loads(value))
         elif table is Table.FACTS:
             value.decode()
-        elif table is Table.EVENTS and [e.seq for e in events_of(value)][-1] != number_of(key):
-            return "a page of other events"
+        elif table is Table.EVENTS:
+            *_, last = [(event.seq, event.body) for event in events_of(value)]
+            if last[0] != number_of(key):
+                return "a page of other events"
     except (ValueError, TypeError, KeyError, IndexError) as error:
         return f"{type(error).__name__}: {error}"
     return ""

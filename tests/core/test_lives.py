@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from flow_manager_core.contracts import Selection
+from flow_manager_core.contracts import Position, Selection
 from flow_manager_core.desired import Job, Wish
 from flow_manager_core.errors import ConfigurationError, EngineError, EngineUnavailable
 from flow_manager_core.events import GapFound, SnapshotTaken
@@ -301,12 +301,26 @@ async def test_a_start_that_the_engine_refuses_is_not_tried_for_ever(world: Worl
         assert await state(h, key) == "stopped"
 
 
-async def test_a_host_that_comes_back_to_a_later_life_is_told_of_the_gap(world: World) -> None:
+async def test_a_host_that_comes_back_to_a_later_life_has_missed_nothing(world: World) -> None:
+    chosen = Selection(events=frozenset({"status_changed"}))
+    async with world.life() as h:
+        key = await h.create("run")
+        since = h.manager.position
+        await h.ask("stop_container", container_id=key)
+    async with world.life() as h:
+        await h.ask("start_container", container_id=key)
+        async with h.manager.subscribe(since=since, selection=chosen) as events:
+            with anyio.fail_after(10):
+                told = [h.manager.event_body(await anext(events)) for _ in range(2)]
+        assert [event["new_state"] for event in told] == ["stopped", "running"]
+        assert all(event["epoch"] == since.epoch for event in told)
+
+
+async def test_a_host_that_comes_back_to_another_journal_is_told_of_the_gap(world: World) -> None:
+    since = Position("another", 7)
     async with world.life() as h:
         await h.create("run", name="one")
         await h.create("run", name="two")
-        since = h.manager.position
-    async with world.life() as h:
         chosen = Selection(containers=("two",), events=frozenset({"status_changed"}))
         async with h.manager.subscribe(since=since, selection=chosen) as events:
             gap, snapshot = await anext(events), await anext(events)

@@ -75,12 +75,12 @@ class House:
     async def listen(self, *, task_status: Any = anyio.TASK_STATUS_IGNORED) -> None:
         manager = self.manager
         async with manager.subscribe(since=manager.beginning) as events:
-            last = manager.position.seq
-            if not last:
+            first, last = manager.beginning.seq, manager.position.seq
+            if last == first:
                 task_status.started()
             async for event in events:
                 self.told.append(event)
-                if event.seq == last > 0:
+                if event.seq == last > first:
                     task_status.started()  # what the start told is heard before all else
 
     async def ask(self, operation: str, /, **payload: Any) -> dict[str, Any]:

@@ -60,7 +60,7 @@ async def listen() -> None:
     with appending(LOG) as log:
 
         def note(name: str, body: dict[str, Any]) -> None:
-            if "seq" in body:
+            if "seq" in body and name != "connected":
                 log.write(json.dumps({"event": name, "body": body}) + "\n")
                 log.flush()
 

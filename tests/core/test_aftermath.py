@@ -46,7 +46,7 @@ class World:
         async with house(
             self._engine,
             MemoryNetwork(),
-            journal="sqlite",
+            journal="memory",
             state_dir=self._folder / "state",
             volume_roots=(self._folder,),
             shutdown_timeout=0.01,

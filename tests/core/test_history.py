@@ -12,7 +12,7 @@ from attrs import evolve
 
 from flow_manager_core import event_walk, history
 from flow_manager_core.errors import ContainerNotFound, InvalidRequest
-from flow_manager_core.events import ActivityLogged, Event, StatusChanged
+from flow_manager_core.events import ActivityLogged, Event, MessageReceived, StatusChanged
 from flow_manager_core.history import History, Wanted
 from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.journals import DropThrough, Put, Table, number_key
@@ -41,9 +41,17 @@ def event(number: int, chance: random.Random) -> Event:
         return StatusChanged(old_state=state, new_state=state, **about)
     # What a program says must not pass for what happened.
     said = f'"name":"activity_log" {RED} "activity_type":"container_started"'
-    return ActivityLogged(
-        activity_type=chance.choice(KINDS), message=said, details={"said": said}, **about
-    )
+    kind = chance.choice(KINDS)
+    if kind == "message_received":
+        return MessageReceived(message={"command": said, "data": None}, **about)
+    return ActivityLogged(activity_type=kind, message=said, details={"said": said}, **about)
+
+
+def kind_of(told: Event) -> str | None:
+    """The type of activity that an event is, or whose line it stands for."""
+    if isinstance(told, MessageReceived):
+        return "message_received"
+    return told.activity_type if isinstance(told, ActivityLogged) else None
 
 
 def page_of(events: Sequence[Event]) -> Put:
@@ -90,9 +98,9 @@ class Past:
         found = [
             each.seq
             for each in self.events
-            if isinstance(each, ActivityLogged)
+            if kind_of(each) is not None
             and each.container_id.startswith(wanted.container)
-            and (not wanted.kinds or each.activity_type in wanted.kinds)
+            and (not wanted.kinds or kind_of(each) in wanted.kinds)
             and (wanted.since is None or each.timestamp >= wanted.since)
             and (wanted.until is None or each.timestamp <= wanted.until)
         ]
@@ -265,4 +273,4 @@ async def test_a_clock_that_was_put_back_leaves_every_event_to_be_found_by_its_n
     late = [evolve(e, timestamp=datetime.fromtimestamp(START - 3600, UTC)) for e in past.events[9:]]
     await past.journal.commit([DropThrough(Table.EVENTS, number_key(30)), page_of(late)])
     page = await found.page(Wanted(), 1000)
-    assert [e.seq for e in page.events] == [e.seq for e in late if isinstance(e, ActivityLogged)]
+    assert [e.seq for e in page.events] == [e.seq for e in late if kind_of(e)]

@@ -30,7 +30,7 @@ TABLE = (
     Canary("token of the environment", "", ("environ:manager",)),
     Canary("wrong token", "", ()),
     Canary("password in an image's name", "", ()),
-    Canary("message", "", ("client:*",)),
+    Canary("message", "", ("client:*", "file:state/instances/*/journal.sqlite*")),
 )
 #: Settings that not every version has, each with the variable's value and the canary's home.
 FURTHER: Mapping[str, str] = {"tokens": "reader:read:{path}"}

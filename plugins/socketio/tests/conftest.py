@@ -118,6 +118,7 @@ class SmallSession:
         return Position("small", self.feed.at)
 
     def close(self) -> None:
+        self.feed.leave()
         self.gateway.left.append(self.client)
 
     async def answer(self, name: str, payload: object) -> Answer:

@@ -171,13 +171,13 @@ async def test_event_is_written_for_as_long_as_somebody_hears_it(
     serving: Any, meeting: Any, gateway: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []
-    write = gateway.event_body
+    write = gateway.event_json
 
     def note(event: Any) -> Any:
         written.append(event.container_id)
         return write(event)
 
-    monkeypatch.setattr(gateway, "event_body", note)
+    monkeypatch.setattr(gateway, "event_json", note)
     quiet = {"token": TOKEN, "events": ["container_log"]}
     async with serving() as served, meeting(served, quiet) as steady:
         served.gateway.publish("unheard")

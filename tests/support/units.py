@@ -38,6 +38,7 @@ ANEW = ("process", "docker", "asyncio", "trio")
 #: become wrong, it costs time and nothing else.
 SECONDS: Mapping[str, int] = {
     "tests/chaos/test_chaos.py": 100,
+    "tests/durable/": 95,
     "RabbitMQ": 90,
     "wheels": 90,
     "Podman": 80,

@@ -7,13 +7,13 @@ import anyio
 from flow_manager_core.contracts import Gateway
 from flow_manager_core.errors import SystemFault
 from flow_manager_core.log import Log
-from flow_manager_socketio.line import Line
 from flow_manager_socketio.lines import Lines
 from flow_manager_socketio.queues import ClientQueue
 from flow_manager_socketio.socket_server import SocketServer, error_packet
 
 _ROUND = 0.25
-#: Seconds that a slow client has to take its last words.
+#: Seconds that a client has to take its last words, or what else waits for it, once its session is
+#: over.
 _GRACE = 2.0
 
 
@@ -42,6 +42,7 @@ class Doorkeeper:
         self._most = most
         self._log = log
         self._strangers: dict[str, float] = {}
+        self._ending: dict[str, float] = {}
 
     async def run(self) -> None:
         """Go round until cancelled."""
@@ -57,6 +58,12 @@ class Doorkeeper:
         for session, since in list(self._strangers.items()):
             if time - since >= self._patience:
                 await self._close(session)
+        self._cut_ended(time)
+
+    def _cut_ended(self, time: float) -> None:
+        for session in [s for s, since in self._ending.items() if time - since >= _GRACE]:
+            del self._ending[session]
+            self._drop(session)
 
     async def opened(self, session: str) -> None:
         """A session has begun; if there are too many that nobody was let in on, one ends."""
@@ -71,14 +78,19 @@ class Doorkeeper:
             line.admit()
 
     def ended(self, session: str) -> None:
-        """A session is over."""
+        """A session is over; what is left of its connections in a while is cut.
+
+        python-engineio waits without a limit for a WebSocket to take what its writer has begun to
+        send, after a ping's timeout as well.
+        """
         self._strangers.pop(session, None)
+        self._ending[session] = anyio.current_time()
 
     async def _close(self, session: str) -> None:
         self._strangers.pop(session, None)
         self._log.debug("Connection closed: nobody was let in on it", session=session)
         await self._server.eio.close_session(session)
-        self._drop(session, self._lines.of(session))
+        self._drop(session)
 
     def too_slow(self, queue: ClientQueue) -> None:
         """Send away the client that this queue belongs to, in a task."""
@@ -90,12 +102,9 @@ class Doorkeeper:
         if session is None:
             return
         self._log.warning("Client dropped: it does not read what it is sent", session=session)
-        lines = self._lines.of(session)
         await engine.close_session(session, self._last_words())
-        for line in lines:
+        for line in self._lines.of(session):
             line.end()
-        await anyio.sleep(_GRACE)
-        self._drop(session, lines)
 
     def _last_words(self) -> str:
         error = SystemFault(
@@ -105,7 +114,7 @@ class Doorkeeper:
         )
         return error_packet(self._gateway.error_body(error))
 
-    def _drop(self, session: str, lines: list[Line]) -> None:
-        for line in lines:
+    def _drop(self, session: str) -> None:
+        for line in self._lines.of(session):
             line.cut()
         self._server.eio.forget_session(session)

@@ -40,7 +40,8 @@ async def serve(context: ProviderContext, gateway: Gateway) -> AsyncIterator[Fro
     limits = VisitLimits(settings.connect_timeout, settings.max_strangers)
     server = HttpServer(settings.max_message_bytes, limits, certificate.context, context.log)
     app = SocketIOApp(gateway, context.core, settings, context.log, keyring)
-    sockets = await bind(context.core.host, context.core.port)
+    unread = settings.ping_interval + settings.ping_timeout
+    sockets = await bind(context.core.host, context.core.port, unread)
     scheme = "https" if certificate.context() else "http"
     addresses = [url_of(listener, scheme) for listener in sockets]
     # Clients are dismissed while the server still runs, so that they hear of it.

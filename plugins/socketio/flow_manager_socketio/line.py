@@ -192,7 +192,7 @@ class Line:
         if self._sending is not None:
             self._sending.cancel()
         if self._visit is not None:
-            self._visit.drop()
+            self._visit.cut()
 
 
 def visit_of(scope: Scope) -> Visit | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -27,12 +28,14 @@ _BACKLOG = 2048
 _GRACE, _TASKS_GRACE = 0.5, 0.3
 
 
-async def bind(host: str, port: int) -> list[socket.socket]:
+async def bind(host: str, port: int, unread: float | None = None) -> list[socket.socket]:
     """Listen on every address that a host name stands for, with one port for all.
 
     Args:
         host: a name or an address; empty: all of this machine's.
         port: 0 for any free one.
+        unread: seconds after which the kernel ends a connection whose peer takes nothing of what
+            it was sent; left out: it never does, as long as the peer's kernel is there.
 
     Raises:
         ConfigurationError: it cannot be done; the port or the host is named.
@@ -50,6 +53,8 @@ async def bind(host: str, port: int) -> list[socket.socket]:
         for family, *_, address in dict.fromkeys(found):
             chosen = sockets[0].getsockname()[1] if sockets else port
             sockets.append(_listen(family, (address[0], chosen, *address[2:])))
+            if unread is not None:
+                _end_unread(sockets[-1], unread)
     except OSError as error:
         for opened in sockets:
             opened.close()
@@ -71,6 +76,16 @@ def _listen(family: int, address: tuple[Any, ...]) -> socket.socket:
         opened.close()
         raise
     return opened
+
+
+def _end_unread(listener: socket.socket, seconds: float) -> None:
+    """Have the kernel end each connection of a listener whose peer takes nothing for so long.
+
+    Pings do not find a peer that talks and never reads. Linux may also bring such a connection to a
+    standstill with room on one side: a peer without memory for a segment takes no window's update.
+    """
+    if sys.platform == "linux":
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
 
 def _fault_of(error: OSError, host: str, port: int) -> Fault:

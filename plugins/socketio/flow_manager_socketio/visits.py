@@ -27,7 +27,10 @@ class Visit:
         address: the peer's, without its port.
     """
 
-    __slots__ = ("_end", "_taken", "_timer", "_visitors", "_write", "address", "known", "since")
+    __slots__ = (
+        *("_end", "_forget", "_taken", "_timer", "_visitors", "_write"),
+        *("address", "known", "since"),
+    )
 
     def __init__(self, visitors: Visitors, address: str) -> None:
         self.address: str = address
@@ -35,13 +38,21 @@ class Visit:
         self.since: float = 0.0
         self._visitors = visitors
         self._end: Callable[[], object] | None = None
+        self._forget: Callable[[], object] | None = None
         self._write: Callable[[bytes], bool] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._taken = 0
 
-    def ends_by(self, end: Callable[[], object]) -> None:
-        """Say what drops the connection as it is now."""
+    def ends_by(
+        self, end: Callable[[], object], forget: Callable[[], object] | None = None
+    ) -> None:
+        """Say what drops the connection as it is now.
+
+        Args:
+            forget: makes the kernel drop what it holds for it as well.
+        """
         self._end = end
+        self._forget = forget
 
     def writes_by(self, write: Callable[[bytes], bool]) -> None:
         """Say what sends a WebSocket frame at once, or tells that it cannot."""
@@ -86,9 +97,15 @@ class Visit:
         if end is not None:
             end()
 
+    def cut(self) -> None:
+        """End the connection, with all that is buffered for it, in the kernel as well."""
+        if self._forget is not None:
+            self._forget()
+        self.drop()
+
     def leave(self) -> None:
         """The connection has ended."""
-        self._end = self._write = None
+        self._end = self._forget = self._write = None
         self._visitors.discard(self)
         self._stop()
 

@@ -15,7 +15,7 @@ from anyio.abc import ByteStream
 from flow_manager_core.errors import ChannelError
 from flow_manager_core.fairness import Share
 from flow_manager_core.framing import BadFrame, FrameDecoder, FramingLost
-from flow_manager_core.outbox import Outbox
+from flow_manager_core.outgoing import FrameQueue
 
 #: Bytes asked from the kernel at once.
 CHUNK = 65536
@@ -59,7 +59,7 @@ class Connection:
         self._share = share
         self._scope = anyio.CancelScope()
         self._ending = anyio.Event()
-        self._outbox = Outbox(stream, self._ending)
+        self._frames = FrameQueue(stream, self._ending)
         self._reason = ""
         #: Whether the flow is being listened to now, and not held back.
         self.reading: bool = False
@@ -77,19 +77,19 @@ class Connection:
         try:
             with self._scope:
                 async with anyio.create_task_group() as group:
-                    group.start_soon(self._outbox.run)
+                    group.start_soon(self._frames.run)
                     group.start_soon(self._read_out)
                     await may_read.wait()
                     await self._read_frames()
                     group.cancel_scope.cancel()
         finally:
-            self._outbox.fail_waiting()
+            self._frames.fail_waiting()
         return self._reason
 
     def end(self, reason: str) -> None:
         """End the connection from this side: write no more, and read out what was said before."""
         self._note(reason)
-        self._outbox.close()
+        self._frames.close()
         self._ending.set()
 
     async def write(self, frame: bytes, timeout: float) -> None:
@@ -100,11 +100,11 @@ class Connection:
                 unless a part of it already was: then the rest follows when the flow reads on.
             FlowNotConnected: the connection ended first.
         """
-        await self._outbox.write(frame, timeout)
+        await self._frames.write(frame, timeout)
 
     def write_soon(self, frame: bytes) -> bool:
         """Queue a frame nobody waits for; drop it, and say so, when the flow does not read."""
-        return self._outbox.write_soon(frame)
+        return self._frames.write_soon(frame)
 
     async def _read_frames(self) -> None:
         try:
@@ -122,7 +122,7 @@ class Connection:
             self._fault(error)
             self._note(f"framing lost: {error}")
             # Such as the word on it.
-            await self._outbox.flush()
+            await self._frames.flush()
 
     async def _hear(self) -> bytes:
         self.reading = True

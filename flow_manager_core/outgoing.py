@@ -39,7 +39,7 @@ class _Outgoing:
     written: bool = False
 
 
-class Outbox:
+class FrameQueue:
     """Writes frames until it is closed or nobody reads them.
 
     Args:

@@ -130,7 +130,6 @@ class JournalWriter:
     async def relief(self) -> None:
         """Wait until it is no longer crowded."""
         while self.crowded:
-            self._eased = anyio.Event()
             await self._eased.wait()
 
     @asynccontextmanager
@@ -212,3 +211,4 @@ class JournalWriter:
                 entry.done.set()
         if not self.crowded:
             self._eased.set()
+            self._eased = anyio.Event()

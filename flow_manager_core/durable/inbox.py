@@ -68,7 +68,6 @@ class Source:
     async def room(self) -> None:
         """Wait until one more may be under way."""
         while len(self._pending) >= WINDOW or self._size >= WINDOW_BYTES:
-            self._room = anyio.Event()
             await self._room.wait()
 
     def take(self, number: int, event: Event | None, size: int) -> None:
@@ -91,6 +90,7 @@ class Source:
         self._size -= sum(size for _, _, size in done)
         self.stored, self.at = done[-1][0], time.time()
         self._room.set()
+        self._room = anyio.Event()
         if self.wake is not None:
             self.wake()
 

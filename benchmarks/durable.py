@@ -10,10 +10,8 @@ flow is a process of its own, on a real Unix socket.
 
 from __future__ import annotations
 
-import argparse
 import sqlite3
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -24,6 +22,7 @@ from typing import Any
 
 import anyio
 
+from benchmarks.one import alone
 from benchmarks.rows import Row
 from flow_manager_core import FlowManager, Settings
 from flow_manager_core.journal_writer import JournalWriter
@@ -33,7 +32,7 @@ from flow_manager_core.sqlite_journal import SqliteJournal
 
 #: Who writes at a time, and so what a group can hold; bytes of each value.
 WRITERS, SIZE = 50, 200
-WRITES, MESSAGES, QUESTIONS = 10_000, 5_000, 1_000
+WRITES, MESSAGES, QUESTIONS, ACCEPTED = 10_000, 5_000, 1_000, 3_000
 
 #: The flow: sends as many messages as it is told to, and answers questions.
 FLOW = """
@@ -61,6 +60,8 @@ def rows(rounds: int, quick: bool) -> Iterator[Row]:
     """Measure; `quick` sees whether it works at all."""
     with tempfile.TemporaryDirectory(prefix="durable-") as folder:
         yield from anyio.run(_durable_rows, Path(folder), rounds, WRITES // (10 if quick else 1))
+    with tempfile.TemporaryDirectory(prefix="accepted-") as folder:
+        yield anyio.run(_accepted_row, Path(folder), rounds, ACCEPTED // (10 if quick else 1))
     with tempfile.TemporaryDirectory(prefix="direct-") as folder:
         yield from anyio.run(_direct_rows, Path(folder), rounds, 10 if quick else 1)
 
@@ -111,6 +112,42 @@ async def _our_writes(writer: JournalWriter, count: int) -> Figures:
     rate = count / (time.perf_counter() - began)
     await writer.write(DropThrough(Table.OUTBOX, number_key(count)))
     return {"rate": rate, "late": statistics.quantiles(times, n=100)[-1] * 1000}
+
+
+async def _accepted_row(folder: Path, rounds: int, count: int) -> Row:
+    (folder / "flow.py").write_text(FLOW)
+    async with _manager(folder, "sqlite") as manager:
+        with closing(_bare(folder / "bare.sqlite")) as base:
+            ours = partial(_accepted, manager, count)
+            found = await _alternate(
+                {"ours": ours, "bare": partial(_bare_writes, base, count)}, rounds
+            )
+    return Row(
+        name=f"durable messages accepted, {WRITERS} clients at once",
+        beside="bare SQLite, groups of as many",
+        unit="a second",
+        ours=found["ours"]["rate"],
+        theirs=found["bare"]["rate"],
+        target=0.5,
+        limits="Python for each request; each message is a row, a line of the feed and an answer",
+    )
+
+
+async def _accepted(manager: FlowManager, count: int) -> Figures:
+    """Requests of a host application; the flow takes no durable messages, so all of them wait."""
+    key, numbers = await _flow(manager), iter(range(count))
+    message = {"command": "note", "data": "x" * SIZE}
+    asked = {"container_id": key, "message": message, "delivery": "durable"}
+
+    async def send() -> None:
+        for _number in numbers:
+            await manager.execute("send_message", asked)
+
+    began = time.perf_counter()
+    async with anyio.create_task_group() as group:
+        for _sender in range(WRITERS):
+            group.start_soon(send)
+    return {"rate": count / (time.perf_counter() - began)}
 
 
 def _bare(path: Path) -> sqlite3.Connection:
@@ -226,20 +263,5 @@ async def _alternate(
     return found
 
 
-def main() -> int:
-    """Print the rows."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="see whether it works at all")
-    given = parser.parse_args()
-    for row in rows(given.rounds, given.quick):
-        theirs = f" beside {statistics.median(row.theirs):,.1f}" if row.theirs else ""
-        sys.stdout.write(f"{row.name}: {statistics.median(row.ours):,.1f}{theirs} {row.unit}\n")
-        if row.target is not None:
-            told = f"    beside {row.beside}: {row.verdict:.2f}, asked for {row.target}\n"
-            sys.stdout.write(told)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    alone(rows, __doc__)

@@ -47,6 +47,7 @@ MODULES = (
     Module("crash", engine=True),
     Module("idle", 600.0, engine=True),
     Module("growth"),
+    Module("durable"),
     Module("start"),
 )
 NAMES = tuple(module.name for module in MODULES)

@@ -35,6 +35,7 @@ class Entry:
 
     Args:
         urgent: a full disk must have room for it.
+        size: bytes of its events, as far as they may be many.
         done: set once it is settled; ``None``: nobody waits for it.
         error: why it was refused.
     """
@@ -42,6 +43,7 @@ class Entry:
     changes: Sequence[Change] = ()
     events: Sequence[Event] = ()
     urgent: bool = False
+    size: int = 0
     done: anyio.Event | None = None
     error: FlowManagerError | None = None
 

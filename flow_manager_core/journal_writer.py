@@ -6,7 +6,7 @@ published after that, so nobody ever heard of what the journal does not know; se
 a journal that refuses.
 
 The overflow rule: nothing is dropped. Whoever waits for a write waits longer; what comes from flows
-is held back at its source while more than `CROWDED` events wait (`relief`).
+is held back at its source while more than `CROWDED` events wait, or too many bytes (`relief`).
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from flow_manager_core.selection import Identity
 
 #: Entries of one commit.
 GROUP = 512
-#: Events that wait; with more, the flows are held back.
+#: Events that wait, and bytes of flows' messages among them; with more, the flows are held back.
 CROWDED = 2000
+CROWDED_BYTES = 8 * 1024 * 1024
 #: Seconds between two attempts while the journal refuses and there is nothing to write.
 PROBE = 2.0
 #: Seconds that events gather at most that nobody waits for.
@@ -72,7 +73,7 @@ class JournalWriter:
         self._arrived = anyio.Event()
         self._hurry = anyio.Event()
         self._eased = anyio.Event()
-        self._events = 0
+        self._events = self._size = 0
         self._busy = False
         self._rested = 0.0
 
@@ -95,12 +96,16 @@ class JournalWriter:
                 entry.error.message, retryable=entry.error.retryable, hint=entry.error.hint
             ) from entry.error
 
-    def tell(self, *events: Event) -> None:
-        """Have events kept and then published; nobody waits for it."""
+    def tell(self, *events: Event, size: int = 0) -> None:
+        """Have events kept and then published; nobody waits for it.
+
+        Args:
+            size: bytes of a flow's message, which may be large.
+        """
         if not self._busy and not self._waiting and not any(event.kept for event in events):
             self._publish(events)
             return
-        self._add(Entry(events=events))
+        self._add(Entry(events=events, size=size))
 
     async def flushed(self) -> None:
         """Wait until all that came before is settled."""
@@ -124,8 +129,8 @@ class JournalWriter:
 
     @property
     def crowded(self) -> bool:
-        """Whether so many events wait that flows must."""
-        return self._events > CROWDED
+        """Whether so much waits that flows must."""
+        return self._events > CROWDED or self._size > CROWDED_BYTES
 
     async def relief(self) -> None:
         """Wait until it is no longer crowded."""
@@ -166,7 +171,7 @@ class JournalWriter:
         self, changes: Sequence[Change] = (), events: Sequence[Event] = (), *, urgent: bool = False
     ) -> Entry:
         done = anyio.Event()
-        entry = Entry(changes, events, urgent, done)
+        entry = Entry(changes, events, urgent, done=done)
         self._add(entry)
         self._hurry.set()
         await done.wait()
@@ -175,14 +180,19 @@ class JournalWriter:
     def _add(self, entry: Entry) -> None:
         self._waiting.append(entry)
         self._events += len(entry.events)
+        self._size += entry.size
         self._arrived.set()
-        if len(self._waiting) >= GROUP:
+        if len(self._waiting) >= GROUP or self._size > CROWDED_BYTES:
             self._hurry.set()
 
     async def _gather(self) -> None:
         """Let events come together that nobody waits for."""
         rest = min(PACE, SPARING * self._committer.took) - (time.perf_counter() - self._rested)
-        urged = len(self._waiting) >= GROUP or any(entry.done for entry in self._waiting)
+        urged = (
+            len(self._waiting) >= GROUP
+            or self.crowded
+            or any(entry.done for entry in self._waiting)
+        )
         if urged or rest < INSTANT:
             return
         self._hurry = anyio.Event()
@@ -207,6 +217,7 @@ class JournalWriter:
     def _settle(self, group: Sequence[Entry]) -> None:
         for entry in group:
             self._events -= len(entry.events)
+            self._size -= entry.size
             if entry.done:
                 entry.done.set()
         if not self.crowded:

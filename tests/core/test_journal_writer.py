@@ -12,7 +12,7 @@ from flow_manager_core import journal_writer
 from flow_manager_core.errors import SystemFault
 from flow_manager_core.event_log import PAGE, LoggedEvent, events_of
 from flow_manager_core.events import Event, ImagePullProgressed, MessageReceived
-from flow_manager_core.journal_writer import CROWDED, JournalWriter
+from flow_manager_core.journal_writer import CROWDED, CROWDED_BYTES, JournalWriter
 from flow_manager_core.journals import Change, Drop, JournalHangs, Put, Table, number_key
 from flow_manager_core.memory_journal import MemoryJournal
 
@@ -282,11 +282,12 @@ async def test_a_flood_of_large_events_is_kept_in_pages_of_a_bounded_size() -> N
     assert [event.seq for event in await journal.log()] == list(range(7, 27))
 
 
-async def test_all_flows_that_were_held_back_go_on_together() -> None:
+@pytest.mark.parametrize(("count", "size"), [(CROWDED + 1, 0), (3, CROWDED_BYTES // 2)])
+async def test_all_flows_that_were_held_back_go_on_together(count: int, size: int) -> None:
     journal = Held()
     async with running(journal) as (writer, _), anyio.create_task_group() as group:
-        for number in range(CROWDED + 1):
-            writer.tell(said(number))
+        for number in range(count):
+            writer.tell(said(number), size=size)
         assert writer.crowded
         for _ in range(3):
             group.start_soon(writer.relief)

@@ -92,20 +92,19 @@ def _runs(pid: int) -> bool:
 
 def test_the_modules_that_need_no_engine_give_their_rows(tmp_path: Path) -> None:
     told = tmp_path / "rows.json"
-    arguments = ["--quick", f"--json={told}", "--only", "start", "growth"]
+    arguments = ["--quick", f"--json={told}", "--only", "growth"]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", *arguments],
         cwd=ROOT,
         env={key: value for key, value in os.environ.items() if key != "DOCKER_HOST"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     rows = json.loads(told.read_text())["rows"]
     names = [row["name"] for row in rows]
-    assert "start of the service to ready, process backend" in names
     assert "get_container_status, 20 flows" in names
     assert all(row["name"] in done.stdout for row in rows)
     assert all(row["median"] > 0 and row["limits"] for row in rows)

@@ -42,10 +42,14 @@ class Doorkeeper:
         self._most = most
         self._log = log
         self._strangers: dict[str, float] = {}
+        self._came = anyio.Event()
 
     async def run(self) -> None:
-        """Go round until cancelled."""
+        """Go round until cancelled, while there are sessions."""
         while True:
+            if not self._server.eio.sockets:
+                self._came = anyio.Event()
+                await self._came.wait()
             await anyio.sleep(min(_ROUND, self._patience / 4))
             await self._round(anyio.current_time())
 
@@ -61,6 +65,7 @@ class Doorkeeper:
     async def opened(self, session: str) -> None:
         """A session has begun; if there are too many that nobody was let in on, one ends."""
         self._strangers[session] = anyio.current_time()
+        self._came.set()
         while len(self._strangers) > self._most:
             await self._close(next(iter(self._strangers)))
 

@@ -10,6 +10,7 @@ from attrs import frozen
 from flow_manager_core.contracts import Addressable, CommandRunner, ContainerBackend
 from flow_manager_core.errors import FlowManagerError, ShuttingDown
 from flow_manager_core.health_checks.course import Verdict
+from flow_manager_core.health_checks.http_status import ask_status
 from flow_manager_core.health_checks.pace import Pace
 from flow_manager_core.models import CheckType, Health, HealthCheck, Message
 from flow_manager_core.registry import ContainerRecord
@@ -66,9 +67,6 @@ class Probes:
     async def _http(self, asked: _Asked) -> Verdict:
         host, port = await self._address(asked)
         path = asked.check.endpoint or "/"
-        # Imported on use: h11 is a fiftieth of the manager's start.
-        from flow_manager_core.health_checks.http_status import ask_status
-
         try:
             status = await ask_status(host, port, path)
         except (OSError, anyio.BrokenResourceError, anyio.EndOfStream, ValueError) as error:

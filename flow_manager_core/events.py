@@ -33,6 +33,8 @@ class Event:
     #: Whether it is kept in the journal. What a later one replaces, or one client alone is told,
     #: is not.
     kept: ClassVar[bool] = True
+    #: Whether the journal may let it wait a moment for others: there may be thousands a second.
+    gathers: ClassVar[bool] = False
     container_id: str
     timestamp: datetime = field(factory=now)
     seq: int = field(default=0, eq=False)
@@ -109,6 +111,7 @@ class MessageReceived(Event):
     """A flow said something that was no answer somebody waits for; `message` is its frame."""
 
     name: ClassVar[str] = "message_received"
+    gathers: ClassVar[bool] = True
     message: Mapping[str, Any]
 
 
@@ -117,6 +120,7 @@ class MessageDelivered(Event):
     """A flow acknowledged a durable message: it has dealt with it."""
 
     name: ClassVar[str] = "message_delivered"
+    gathers: ClassVar[bool] = True
     message_id: str
 
 

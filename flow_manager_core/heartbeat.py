@@ -16,6 +16,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from itertools import count
+from math import ceil
 from time import monotonic
 
 import anyio
@@ -36,6 +37,8 @@ SOURCE = 64
 ID_PREFIX = "fm-ping-"
 #: Intervals of silence that end a connection.
 MISSED = 3
+#: Moments of an interval at which flows are asked.
+STEPS = 32
 
 
 @frozen
@@ -136,7 +139,7 @@ class Heartbeat:
         silent, since = 0, connection.heard_at
         while silent < MISSED:
             before = connection.received
-            await anyio.sleep(max(0, since + self._interval - monotonic()))
+            await anyio.sleep(max(0, self._due(since) - monotonic()))
             if connection.received != before:
                 silent, since = 0, connection.heard_at
                 continue
@@ -146,3 +149,11 @@ class Heartbeat:
             if 0 < silent < MISSED:
                 connection.write_soon(encode_frame(Message(PING, id=next(self._ids)), self._limit))
         connection.end(f"no sign of life for {MISSED * self._interval:g} s")
+
+    def _due(self, since: float) -> float:
+        """When to look after a silence; somewhat later, so that many connections are due at once.
+
+        A process that wakes for one of them pays more for waking than for the question.
+        """
+        step = self._interval / STEPS
+        return ceil((since + self._interval) / step) * step

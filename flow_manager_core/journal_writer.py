@@ -33,7 +33,7 @@ CROWDED = 2000
 CROWDED_BYTES = 8 * 1024 * 1024
 #: Seconds between two attempts while the journal refuses and there is nothing to write.
 PROBE = 2.0
-#: Seconds that events gather at most that nobody waits for.
+#: Seconds that events gather at most that may; one that may not takes them along at once.
 PACE = 0.02
 #: They gather so many times as long as the last commit took: a quick journal need not be spared,
 #: and with a slow one commits take no more than a twentieth of the time.
@@ -72,6 +72,8 @@ class JournalWriter:
         self._waiting: deque[Entry] = deque()
         self._arrived = anyio.Event()
         self._hurry = anyio.Event()
+        #: Whether something waits that is not to wait for others.
+        self._urged = False
         self._eased = anyio.Event()
         self._events = self._size = 0
         self._busy = False
@@ -106,6 +108,10 @@ class JournalWriter:
             self._publish(events)
             return
         self._add(Entry(events=events, size=size))
+        for event in events:
+            if event.kept and not event.gathers:
+                self._urge()
+                break
 
     async def flushed(self) -> None:
         """Wait until all that came before is settled."""
@@ -173,7 +179,7 @@ class JournalWriter:
         done = anyio.Event()
         entry = Entry(changes, events, urgent, done=done)
         self._add(entry)
-        self._hurry.set()
+        self._urge()
         await done.wait()
         return entry
 
@@ -183,17 +189,16 @@ class JournalWriter:
         self._size += entry.size
         self._arrived.set()
         if len(self._waiting) >= GROUP or self._size > CROWDED_BYTES:
-            self._hurry.set()
+            self._urge()
+
+    def _urge(self) -> None:
+        self._urged = True
+        self._hurry.set()
 
     async def _gather(self) -> None:
-        """Let events come together that nobody waits for."""
+        """Let events come together that may."""
         rest = min(PACE, SPARING * self._committer.took) - (time.perf_counter() - self._rested)
-        urged = (
-            len(self._waiting) >= GROUP
-            or self.crowded
-            or any(entry.done for entry in self._waiting)
-        )
-        if urged or rest < INSTANT:
+        if self._urged or rest < INSTANT:
             return
         self._hurry = anyio.Event()
         with anyio.move_on_after(rest):
@@ -201,6 +206,8 @@ class JournalWriter:
 
     async def _commit_group(self) -> None:
         group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
+        # What is left over, of a crowd, does not wait either.
+        self._urged = bool(self._waiting)
         self._busy = True
         try:
             await self._committer.commit(group)

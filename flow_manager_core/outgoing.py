@@ -70,10 +70,12 @@ class FrameQueue:
             await self._write_in_turn(_Outgoing(frame[taken:], begun=taken > 0), timeout)
 
     def write_soon(self, frame: bytes) -> bool:
-        """Queue a frame nobody waits for; drop it, and say so, when the flow does not read."""
+        """Write a frame nobody waits for; drop it, and say so, when the flow does not read."""
         try:
-            self._queue(_Outgoing(frame))
-        except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            taken = self._write_now(frame)
+            if taken < len(frame):
+                self._queue(_Outgoing(frame[taken:], begun=taken > 0))
+        except (FlowNotConnected, anyio.WouldBlock, *BROKEN):
             return False
         return True
 

@@ -65,7 +65,8 @@ def _candidates(distribution: importlib.metadata.Distribution) -> Iterator[Candi
         if PROJECT not in (distribution.read_text("entry_points.txt") or ""):
             return
         entries = list(distribution.entry_points.select(group=PROJECT))
-        name, version = distribution.metadata["Name"] or UNKNOWN, distribution.version or ""
+        metadata = distribution.metadata  # the file is parsed anew for each time of asking
+        name, version = metadata["Name"] or UNKNOWN, metadata["Version"] or ""
     except Exception as error:  # noqa: BLE001  # anything can stand in a file
         name = _name(distribution)
         yield Candidate(name, name, "", None, f"its metadata cannot be read: {told(error)}")

@@ -57,6 +57,10 @@ class Reporter:
             line = activity_of(event)
             self._journal.tell(event, *([line] if line else []))
 
+    def wanted(self, kind: type[Event]) -> bool:
+        """Whether anybody listens for events of a kind that is not kept."""
+        return self._bus.wanted(kind)
+
     async def store(
         self, *changes: Change, events: Sequence[Event] = (), urgent: bool = False
     ) -> None:
@@ -100,7 +104,7 @@ class Reporter:
         self, container_id: str, activity_type: str, message: str, details: Mapping[str, Any]
     ) -> None:
         # There may be thousands a second, and what they tell of is kept, or was not promised.
-        if self._bus.wanted(PassingActivity):
+        if self.wanted(PassingActivity):
             line = activity(container_id, activity_type, message, details, PassingActivity)
             self._journal.tell(line)
 

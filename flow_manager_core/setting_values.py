@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import cache
 from pathlib import Path
-from types import NoneType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import attrs
@@ -56,10 +57,12 @@ def can_be_set(kind: Any) -> bool:
     return any(kind is scalar for scalar in _SCALARS)
 
 
-def settings_fields(kind: type) -> dict[str, tuple[attrs.Attribute[Any], Any]]:
+@cache
+def settings_fields(kind: type) -> Mapping[str, tuple[attrs.Attribute[Any], Any]]:
     """The fields of a settings class that can be set, by name, each with its type."""
     hints = get_type_hints(kind)
-    return {a.name: (a, hints.get(a.name)) for a in attrs.fields(kind) if a.init}
+    found = {a.name: (a, hints.get(a.name)) for a in attrs.fields(kind) if a.init}
+    return MappingProxyType(found)
 
 
 def is_secret(attribute: attrs.Attribute[Any]) -> bool:

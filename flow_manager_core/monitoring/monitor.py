@@ -167,8 +167,9 @@ class Monitor:
                 watched = self._watched[record] = _Watched(deque(maxlen=self._kept))
             watched.samples.append(usage)
             self._alert(record, usage, watched.alarm)
-        status = status_body(record, usage)
-        self._reporter.tell(ContainerStatusUpdated(container_id=record.id, status=status))
+        if self._reporter.wanted(ContainerStatusUpdated):
+            status = status_body(record, usage)
+            self._reporter.tell(ContainerStatusUpdated(container_id=record.id, status=status))
 
     def _alert(self, record: ContainerRecord, usage: ResourceUsage, alarm: Alarm) -> None:
         for crossing in alarm.crossings(usage, self.thresholds):

@@ -11,7 +11,12 @@ import pytest
 from flow_manager_core import journal_writer
 from flow_manager_core.errors import SystemFault
 from flow_manager_core.event_log import PAGE, LoggedEvent, events_of
-from flow_manager_core.events import Event, ImagePullProgressed, MessageReceived
+from flow_manager_core.events import (
+    ContainerCrashed,
+    Event,
+    ImagePullProgressed,
+    MessageReceived,
+)
 from flow_manager_core.journal_writer import CROWDED, CROWDED_BYTES, JournalWriter
 from flow_manager_core.journals import Change, Drop, JournalHangs, Put, Table, number_key
 from flow_manager_core.memory_journal import MemoryJournal
@@ -75,6 +80,38 @@ async def test_what_gathers_during_a_commit_is_one_group() -> None:
         journal.gate.set()
     assert journal.commits <= 2
     assert len(await journal.read(Table.FACTS)) == 100
+
+
+class Slow(MemoryJournal):
+    """Takes a while for each commit, so that events gather after it."""
+
+    async def commit(self, changes: Sequence[Change], *, urgent: bool = False) -> None:
+        await anyio.sleep(0.02)
+        await super().commit(changes, urgent=urgent)
+
+
+async def test_a_crash_does_not_wait_for_messages_to_gather_and_they_keep_their_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journal_writer, "PACE", 100.0)
+    monkeypatch.setattr(journal_writer, "SPARING", 10_000.0)
+    crash = ContainerCrashed(container_id=KEY, exit_code=3, crash_details={})
+    async with running(Slow()) as (writer, heard):
+        await writer.write(Put(Table.FACTS, "first", b"1"))
+        writer.tell(said(1))
+        await anyio.wait_all_tasks_blocked()
+        assert heard == []
+        writer.tell(crash)
+        writer.tell(said(2))
+        with anyio.fail_after(10):
+            while len(heard) < 3:
+                await anyio.sleep(0.001)
+        assert [event.name for event in heard] == [
+            "message_received",
+            "container_crashed",
+            "message_received",
+        ]
+        assert [event.seq for event in heard] == [7, 8, 9]
 
 
 async def test_a_refused_change_fails_alone_and_its_event_is_not_told() -> None:

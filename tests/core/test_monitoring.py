@@ -12,7 +12,9 @@ from flow_manager_core.errors import EngineError, FlowManagerError, InvalidReque
 from flow_manager_core.events import ContainerStatusUpdated, ResourceAlerted, now
 from flow_manager_core.models import ResourceUsage
 from flow_manager_core.monitoring.thresholds import Alarm
-from tests.core.test_manager import House, house
+from flow_manager_core.testing.memory_engine import MemoryEngine
+from flow_manager_core.testing.memory_transport import MemoryNetwork
+from tests.core.test_manager import SCRIPTED, House, house
 
 pytestmark = pytest.mark.anyio
 
@@ -59,6 +61,26 @@ async def test_every_running_container_is_told_of_every_interval() -> None:
         assert idle["container_id"] not in str(told)
         status = await h.ask("get_container_status", container_id=key)
         assert told[0].keys() == status.keys()
+
+
+async def test_use_is_measured_and_alarms_are_kept_while_nobody_listens() -> None:
+    async with MemoryEngine(SCRIPTED).opened() as engine:
+        h = House(engine, MemoryNetwork(), **QUICK)
+        async with h.manager as manager:
+            key = await h.create("run")
+            set_use(h, key, memory_percent=95.0)
+
+            async def measured() -> int:
+                found = await h.ask("get_resource_usage_history", container_id=key)
+                return len(found["history"])
+
+            with anyio.fail_after(10):
+                while await measured() < 3:
+                    await anyio.sleep(0.005)
+                async with manager.subscribe(since=manager.beginning) as events:
+                    async for event in events:
+                        if isinstance(event, ResourceAlerted):
+                            break
 
 
 async def test_a_crossing_is_told_once_and_again_only_after_the_use_fell_back() -> None:

@@ -3,18 +3,19 @@
 The files are described in the kernel's documentation, ``admin-guide/cgroup-v1`` (memory, cpuacct,
 blkio-controller, pids) and ``admin-guide/cgroup-v2``.
 
-Paths are texts here, and files are read without a buffer: a round of monitoring reads ten of them
-for each container, and `pathlib` was the most of what that took.
+Paths are texts here, and files are read by bare system calls: a round of monitoring reads ten of
+them for each container, `pathlib` was the most of what that took, and Python's own file a quarter.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from io import FileIO
 
 from attrs import frozen
 
+#: Bytes that are asked for at once; all of nearly every file.
+PIECE = 16384
 #: The name under which the one hierarchy of version 2 is kept here.
 UNIFIED = ""
 
@@ -165,10 +166,23 @@ def text_of(path: str | None) -> str | None:
     if path is None:
         return None
     try:
-        with FileIO(path) as file:
-            return file.readall().decode(errors="replace")
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+    try:
+        return _whole(file).decode(errors="replace")
+    except OSError:
+        return None
+    finally:
+        os.close(file)
+
+
+def _whole(file: int) -> bytes:
+    found = piece = os.read(file, PIECE)
+    while piece:  # the kernel may give a file of this kind in pieces, whatever their size
+        piece = os.read(file, PIECE)
+        found += piece
+    return found
 
 
 def _number(path: str | None) -> int | None:

@@ -43,10 +43,14 @@ class Doorkeeper:
         self._log = log
         self._strangers: dict[str, float] = {}
         self._ending: dict[str, float] = {}
+        self._came = anyio.Event()
 
     async def run(self) -> None:
-        """Go round until cancelled."""
+        """Go round until cancelled, while there are sessions."""
         while True:
+            if not self._server.eio.sockets and not self._ending:
+                self._came = anyio.Event()
+                await self._came.wait()
             await anyio.sleep(min(_ROUND, self._patience / 4))
             await self._round(anyio.current_time())
 
@@ -68,6 +72,7 @@ class Doorkeeper:
     async def opened(self, session: str) -> None:
         """A session has begun; if there are too many that nobody was let in on, one ends."""
         self._strangers[session] = anyio.current_time()
+        self._came.set()
         while len(self._strangers) > self._most:
             await self._close(next(iter(self._strangers)))
 

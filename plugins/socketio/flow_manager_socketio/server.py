@@ -26,6 +26,8 @@ Accept = Callable[[socket.socket, MakeProtocol], Acceptor]
 _BACKLOG = 2048
 #: Seconds at close for connections to end by themselves, and for their tasks after that.
 _GRACE, _TASKS_GRACE = 0.5, 0.3
+#: Seconds until the date that answers carry is written anew; it tells whole ones.
+_DATE = 1.0
 
 
 async def bind(host: str, port: int, unread: float | None = None) -> list[socket.socket]:
@@ -112,6 +114,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self.listening = anyio.Event()
         self._accept = accept
+        self._leaving = anyio.Event()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -124,6 +127,17 @@ class _Server(uvicorn.Server):
         self.servers: list[Any] = [self._accept(one, self._attend) for one in sockets or ()]
         self.started = True
         self.listening.set()
+
+    async def main_loop(self) -> None:
+        """Keep the answers' date until told to leave; uvicorn's own wakes ten times a second."""
+        while not await self.on_tick(0):
+            with anyio.move_on_after(_DATE):
+                await self._leaving.wait()
+
+    def leave(self) -> None:
+        """Have `serve` end."""
+        self.should_exit = True
+        self._leaving.set()
 
     async def cut(self) -> None:
         """End every connection that is left, whatever state it is in, and what runs for it."""
@@ -182,7 +196,7 @@ class HttpServer:
             except Exception as error:  # noqa: BLE001 - carried past the task group's wrapping
                 failure = error
             finally:
-                server.should_exit = True
+                server.leave()
         if failure is not None:
             raise failure
 

@@ -50,6 +50,19 @@ async def test_health_needs_no_token(serving: Any, raw: Any) -> None:
         assert await get(raw(served), "/health") == (503, {**body, "status": "degraded"})
 
 
+async def test_answers_carry_the_date_of_now(serving: Any, raw: Any) -> None:
+    async with serving() as served:
+
+        async def date() -> str:
+            async with raw(served).http.get(raw(served).url + "/health") as response:
+                return str(response.headers["Date"])
+
+        first = await date()
+        with anyio.fail_after(10):
+            while await date() == first:
+                await anyio.sleep(0.1)
+
+
 async def test_failing_health_is_a_system_error(
     serving: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,6 @@ from attrs import frozen
 from benchmarks.one import alone
 from benchmarks.rows import Row
 from flow_manager_core import FlowManager, Settings
-from flow_manager_core.settings import RecordsKind
 from flow_manager_core.testing.memory_backend import MemoryEngine, MemoryFlow, memory_provider
 from flow_manager_core.testing.memory_transport import MemoryNetwork, memory_transport_provider
 
@@ -137,7 +136,7 @@ async def house(size: int) -> AsyncIterator[House]:
     with tempfile.TemporaryDirectory(prefix="fm-bench-") as folder:
         settings = Settings(
             instance=f"growth-{size}",
-            records=RecordsKind.MEMORY,
+            journal="memory",
             state_dir=Path(folder),
             # What happens by itself is measured by `idle`.
             monitoring=False,

@@ -80,13 +80,13 @@ class Committer:
         metrics: Metrics,
         identify: Identify = Identity,
     ) -> None:
-        self.refusal = Refusal()
+        self.refusal: Refusal = Refusal()
         self.epoch = epoch
-        self.last = last
+        self.last: int = last
         #: Bytes of events that were kept in this life.
-        self.logged = 0
+        self.logged: int = 0
         #: Seconds that the last commit took.
-        self.took = 0.0
+        self.took: float = 0.0
         self._journal = journal
         self._publish = publish
         self._metrics = metrics

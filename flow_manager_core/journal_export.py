@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from flow_manager_core.jsontext import loads
 from flow_manager_core.sqlite_file import MIGRATIONS, NAME, LaterVersion, look_at, version_of
 
 #: What can be asked for, and the tables in which that stands.
-EXPORTS = {
+EXPORTS: Mapping[str, tuple[Table, ...]] = {
     "events": (Table.EVENTS,),
     "operations": (Table.OPERATIONS,),
     "messages": (Table.OUTBOX, Table.INBOX, Table.SETTLED),

@@ -37,8 +37,8 @@ class Question:
     __slots__ = ("_outcome", "_settled", "deadline", "key", "timeout")
 
     def __init__(self, key: str, timeout: float, settled: anyio.Event) -> None:
-        self.key = key
-        self.timeout = timeout
+        self.key: str = key
+        self.timeout: float = timeout
         self.deadline: float = monotonic() + timeout
         self._settled = settled
         self._outcome: Message | FlowManagerError | None = None

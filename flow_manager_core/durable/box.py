@@ -44,9 +44,9 @@ class Box:
         #: All that has not ended for the journal, in the order of acceptance.
         self.letters: dict[int, Letter] = {}
         #: Bytes of them.
-        self.size = 0
+        self.size: int = 0
         #: The greatest number that a flow may have seen, in an earlier life too.
-        self.shown = 0
+        self.shown: int = 0
         self._unsent: deque[Letter] = deque()
         self._under_way: deque[Letter] = deque()
         self._under_way_size = 0

@@ -78,7 +78,7 @@ class Courier(Line):
         self._told = self._source.stored
         self._box.wake = self._awaken
         self._source.wake = self._more_stored
-        self.on = True
+        self.on: bool = True
         if hello.epoch == self._desk.outbox.epoch:
             self._settle(hello.seen)
         self._greeted.set()

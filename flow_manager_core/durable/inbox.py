@@ -43,8 +43,8 @@ class Source:
     def __init__(self, container_id: str, name: str, stored: int = 0, at: float = 0.0) -> None:
         self.container_id = container_id
         self.name = name
-        self.stored = stored
-        self.at = at
+        self.stored: int = stored
+        self.at: float = at
         #: The last number that was taken, stored or not yet.
         self.taken: int = stored
         #: Called when more is stored.

@@ -91,7 +91,9 @@ def missed_by(client: list[str], service: Service, folder: Path) -> list[str]:
     environ = {"FLOW_MANAGER_TOKEN": service.token}
     assert run(*client, place, "0", **environ) == ""
     ask = [sys.executable, "-m", "flow_manager_cli.main", "request", "--url", service.url]
-    made = json.loads(run(*ask, "create_container", '{"image": "python"}', **environ))
+    made = json.loads(
+        run(*ask, "create_container", json.dumps({"image": service.image}), **environ)
+    )
     run(*ask, "delete_container", json.dumps({"container_id": made["container_id"]}), **environ)
     return run(*client, place, str(len(MISSED)), **environ).splitlines()
 

@@ -28,10 +28,10 @@ import os, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 run = time.time_ns()
 for number in range(2000):
-    print(run, number, flush=True)
+    print(f"{run} {number}")  # whole, as a kill may come between two writes
     if number % 10 == 0:
         time.sleep(0.005)
-print(run, "last", flush=True)
+print(f"{run} last")
 time.sleep(1000)
 """
 #: Writes so many lines of 1000 bytes as fast as they are taken.

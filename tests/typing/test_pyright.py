@@ -20,8 +20,9 @@ EXAMPLES = [ROOT / "examples" / name for name in ("embedding", "flows")]
 #: no types.
 EXEMPT = (
     "flow_manager_cli.demo_flow.",
-    "flow_manager_socketio.doorkeeper.Doorkeeper.__init__",
+    "flow_manager_socketio.doorkeeper.Doorkeeper.",
     "flow_manager_socketio.engine.",
+    "flow_manager_socketio.queues.",
     "flow_manager_socketio.socket_server.",
     "flow_manager_socketio.namespace.Requests",
     "flow_manager_socketio.packets.TextPacket",

@@ -20,7 +20,7 @@ ONE, OTHER = Table.CONTAINERS, Table.FACTS
 class Journals:
     """The hooks of the suite. Set the attributes; override a method where they do not suffice."""
 
-    pytestmark = pytest.mark.anyio
+    pytestmark: ClassVar[pytest.MarkDecorator] = pytest.mark.anyio
 
     #: The journal's provider record.
     provider: ClassVar[JournalProvider]

@@ -147,7 +147,7 @@ class Unconfirmed:
     """
 
     def __init__(self, confirmed: Position) -> None:
-        self.confirmed = confirmed
+        self.confirmed: Position = confirmed
         self._latest = confirmed
         self._before: dict[int, Position] = {}
 

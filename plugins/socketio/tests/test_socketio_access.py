@@ -125,7 +125,7 @@ async def test_connection_without_a_client_is_closed_in_time(
         polling = raw(served)
         await polling.open_polling()
         # Its connection may be dropped in the middle of a request.
-        with anyio.fail_after(5), suppress(aiohttp.ServerDisconnectedError):
+        with anyio.fail_after(5), suppress(aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             while await polling.post("3") == 200:
                 await anyio.sleep(0.05)
         assert await person.ask("echo", 1) == {"payload": 1}

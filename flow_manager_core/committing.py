@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, repeat
 
 import anyio
 from attrs import define, evolve, field
@@ -35,6 +35,7 @@ class Entry:
 
     Args:
         urgent: a full disk must have room for it.
+        bodies: of its events, as far as they are written as JSON already; else empty.
         size: bytes of its events, as far as they may be many.
         done: set once it is settled; ``None``: nobody waits for it.
         error: why it was refused.
@@ -43,6 +44,7 @@ class Entry:
     changes: Sequence[Change] = ()
     events: Sequence[Event] = ()
     urgent: bool = False
+    bodies: Sequence[bytes] = ()
     size: int = 0
     done: anyio.Event | None = None
     error: FlowManagerError | None = None
@@ -156,16 +158,16 @@ class Committer:
             self._number(draft, missing)
         for entry in entries:
             draft.changes += entry.changes
-            self._number(draft, entry.events)
+            self._number(draft, entry.events, entry.bodies)
         return draft
 
-    def _number(self, draft: _Draft, events: Sequence[Event]) -> None:
-        for event in events:
+    def _number(self, draft: _Draft, events: Sequence[Event], bodies: Sequence[bytes] = ()) -> None:
+        for event, body in zip(events, bodies or repeat(b""), strict=False):
             if not event.kept:
                 draft.told.append(event)
                 continue
             try:
-                numbered = self._numbered(event, draft.last + 1)
+                numbered = self._numbered(event, draft.last + 1, body)
                 line = line_of(numbered, self._identify(event.container_id))
             except (TypeError, ValueError, RecursionError) as error:
                 told = "An event is not JSON, and is left out"
@@ -175,9 +177,10 @@ class Committer:
             draft.lines.append(line)
             draft.told.append(numbered)
 
-    def _numbered(self, event: Event, seq: int) -> Event:
+    def _numbered(self, event: Event, seq: int, body: bytes) -> Event:
         """An event with its number, and its body as both the page and the wire have it."""
-        return evolve(event, seq=seq, epoch=self.epoch, encoded=dumps(event_body(event)))
+        encoded = body or dumps(event_body(event))
+        return evolve(event, seq=seq, epoch=self.epoch, encoded=encoded)
 
     async def _keep(self, changes: Sequence[Change], entries: int, *, urgent: bool) -> None:
         began = time.perf_counter()

@@ -23,11 +23,13 @@ from flow_manager_core.errors import SystemFault
 from flow_manager_core.event_log import Identify
 from flow_manager_core.events import Event
 from flow_manager_core.journals import Change, Journal
+from flow_manager_core.jsontext import dumps
 from flow_manager_core.metrics import Metrics
 from flow_manager_core.selection import Identity
+from flow_manager_core.wire import event_body
 
 #: Entries of one commit.
-GROUP = 512
+GROUP = 256
 #: Events that wait, and bytes of flows' messages among them; with more, the flows are held back.
 CROWDED = 2000
 CROWDED_BYTES = 8 * 1024 * 1024
@@ -107,7 +109,7 @@ class JournalWriter:
         if not self._busy and not self._waiting and not any(event.kept for event in events):
             self._publish(events)
             return
-        self._add(Entry(events=events, size=size))
+        self._add(Entry(events=events, bodies=_bodies_of(events), size=size))
         for event in events:
             if event.kept and not event.gathers:
                 self._urge()
@@ -230,3 +232,14 @@ class JournalWriter:
         if not self.crowded:
             self._eased.set()
             self._eased = anyio.Event()
+
+
+def _bodies_of(events: Sequence[Event]) -> Sequence[bytes]:
+    """The events as JSON: who tells of much pays for it, and commits are short.
+
+    What cannot be written is left to the commit, which says so.
+    """
+    try:
+        return [dumps(event_body(event)) if event.kept else b"" for event in events]
+    except (TypeError, ValueError, RecursionError):
+        return ()

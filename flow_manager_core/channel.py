@@ -45,7 +45,7 @@ class ChannelListener(Protocol):
     def channel_down(self, reason: str) -> None:
         """It ended."""
 
-    async def message_arrived(self, message: Message, size: int) -> None:
+    async def message_arrived(self, message: Message) -> None:
         """A message that answers nobody's question; returning late holds the flow back."""
 
     def bad_frame(self, error: ChannelError, suppressed: int) -> None:
@@ -205,7 +205,7 @@ class Channel:
         self._share.others_notice()
         self._communicated_at = time()
         if not asked and not durable:
-            await self._listener.message_arrived(message, len(body))
+            await self._listener.message_arrived(message)
         return asked
 
     def _on_fault(self, error: ChannelError) -> bytes | None:

@@ -36,7 +36,6 @@ class Entry:
     Args:
         urgent: a full disk must have room for it.
         bodies: of its events, as far as they are written as JSON already; else empty.
-        size: bytes of its events, as far as they may be many.
         done: set once it is settled; ``None``: nobody waits for it.
         error: why it was refused.
     """
@@ -45,9 +44,13 @@ class Entry:
     events: Sequence[Event] = ()
     urgent: bool = False
     bodies: Sequence[bytes] = ()
-    size: int = 0
     done: anyio.Event | None = None
     error: FlowManagerError | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the bodies."""
+        return sum(map(len, self.bodies))
 
 
 @define

@@ -30,16 +30,14 @@ from flow_manager_core.wire import event_body
 
 #: Entries of one commit.
 GROUP = 256
-#: Events that wait, and bytes of flows' messages among them; with more, the flows are held back.
+#: Events that wait, and bytes of their bodies; with more, the flows are held back.
 CROWDED = 2000
 CROWDED_BYTES = 8 * 1024 * 1024
 #: Seconds between two attempts while the journal refuses and there is nothing to write.
 PROBE = 2.0
-#: Seconds that events gather at most that may; one that may not takes them along at once.
+#: Events that may gather do so as long as the last commit took, so that commits take half of the
+#: time at most, but no more seconds than this. One that may not gather takes them along at once.
 PACE = 0.02
-#: They gather so many times as long as the last commit took, so commits take half of the time at
-#: most. With 20 times, a flow's second message reached 100 clients after 20 ms, not 3.
-SPARING = 1.0
 #: Seconds that are not worth waiting.
 INSTANT = 0.0005
 #: Seconds at the end for what waits.
@@ -100,16 +98,12 @@ class JournalWriter:
                 entry.error.message, retryable=entry.error.retryable, hint=entry.error.hint
             ) from entry.error
 
-    def tell(self, *events: Event, size: int = 0) -> None:
-        """Have events kept and then published; nobody waits for it.
-
-        Args:
-            size: bytes of a flow's message, which may be large.
-        """
+    def tell(self, *events: Event) -> None:
+        """Have events kept and then published; nobody waits for it."""
         if not self._busy and not self._waiting and not any(event.kept for event in events):
             self._publish(events)
             return
-        self._add(Entry(events=events, bodies=_bodies_of(events), size=size))
+        self._add(Entry(events=events, bodies=_bodies_of(events)))
         for event in events:
             if event.kept and not event.gathers:
                 self._urge()
@@ -199,7 +193,7 @@ class JournalWriter:
 
     async def _gather(self) -> None:
         """Let events come together that may."""
-        rest = min(PACE, SPARING * self._committer.took) - (time.perf_counter() - self._rested)
+        rest = min(PACE, self._committer.took) - (time.perf_counter() - self._rested)
         if self._urged or rest < INSTANT:
             return
         self._hurry = anyio.Event()

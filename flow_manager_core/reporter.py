@@ -79,15 +79,11 @@ class Reporter:
             if isinstance(event, MessageReceived):
                 self._pass(event.container_id, *received(event.message["command"]))
 
-    def message(self, record: ContainerRecord, message: Message, size: int) -> None:
-        """Tell of a flow's message, and of its line of the feed if anybody wants those now.
-
-        Args:
-            size: bytes of its frame.
-        """
+    def message(self, record: ContainerRecord, message: Message) -> None:
+        """Tell of a flow's message, and of its line of the feed if anybody wants those now."""
         event = MessageReceived(container_id=record.id, message=message.to_json())
         self._metrics.event(event)
-        self._journal.tell(event, size=size)
+        self._journal.tell(event)
         self._pass(record.id, *received(message.command))
 
     def sent(self, record: ContainerRecord, message: Message) -> None:
@@ -191,10 +187,10 @@ class ChannelReporter:
         self._record.notify()
         self._on_end(self._record)
 
-    async def message_arrived(self, message: Message, size: int) -> None:
+    async def message_arrived(self, message: Message) -> None:
         """See `ChannelListener`."""
         log_message("received", self._record, message)
-        self._reporter.message(self._record, message, size)
+        self._reporter.message(self._record, message)
         if self._reporter.crowded:
             await self._reporter.relief()
 

@@ -53,7 +53,7 @@ class Witness:
     def channel_down(self, reason: str) -> None:
         self.downs.append(reason)
 
-    async def message_arrived(self, message: Message, _size: int) -> None:
+    async def message_arrived(self, message: Message) -> None:
         self.heard.append(message.command)
 
     def bad_frame(self, error: ChannelError, suppressed: int) -> None:

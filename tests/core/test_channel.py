@@ -49,7 +49,7 @@ class Listener:
     def channel_down(self, reason: str) -> None:
         self.told.append(("down", reason))
 
-    async def message_arrived(self, message: Message, _size: int) -> None:
+    async def message_arrived(self, message: Message) -> None:
         self.messages.append(message)
         await self._go_on.wait()
 

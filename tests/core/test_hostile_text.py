@@ -40,7 +40,7 @@ async def test_what_a_flow_says_is_logged_in_one_line_without_control_characters
     reporter = Reporter(bus, journal, lambda error: standard_format(error, now()), Metrics())
     channel = ChannelReporter(record, reporter, lambda _: None)
     with caplog.at_level(logging.DEBUG, "flow_manager"):
-        await channel.message_arrived(Message(text, {text: [text]}, extra={text: text}), 100)
+        await channel.message_arrived(Message(text, {text: [text]}, extra={text: text}))
         channel.bad_frame(ChannelError(f"bad: {text}"), 0)
         channel.channel_down(f"broken: {text}")
     lines = [formatter.format(found) for found in caplog.records]

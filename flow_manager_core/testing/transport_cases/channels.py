@@ -42,7 +42,7 @@ class Witness:
         """See `ChannelListener`."""
         self.told.append(("down", reason))
 
-    async def message_arrived(self, message: Message, _size: int) -> None:
+    async def message_arrived(self, message: Message) -> None:
         """See `ChannelListener`."""
         self.messages.append(message)
 

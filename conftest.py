@@ -11,6 +11,7 @@ pytest_plugins = [
     "pytester",
     "tests.support.loop_watch",
     "tests.support.leaks",
+    "tests.support.stalls",
     "tests.support.distributions",
     "tests.support.engine",
     "tests.support.podman",

@@ -24,7 +24,12 @@ PACKAGES = [p.parent for dist in DISTS for p in sorted(dist.glob("flow_manager_*
 
 #: Tests wait more than they compute, so there may be more workers than processors. What a worker
 #: is given as a whole, and in which order, is said in tests/support/units.py.
-IN_PARALLEL = ("--numprocesses=6", "--dist=loadfile", "--no-loadscope-reorder")
+IN_PARALLEL = (
+    "--numprocesses=6",
+    "--dist=loadfile",
+    "--no-loadscope-reorder",
+    "--max-worker-restart=0",
+)
 
 
 def group(name: str) -> list[str]:

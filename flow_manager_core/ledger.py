@@ -39,21 +39,22 @@ class Ledger:
         self.life: str = past.facts.get(LIFE, "")
 
     async def note(self, record: ContainerRecord, **changes: Any) -> None:
-        """Change a container's desired state.
+        """Change a container's desired state; what others change at the same time stays.
 
         Raises:
             SystemFault: it cannot be recorded; it is as before.
         """
-        wanted = evolve(
-            record.desired,
-            **changes,
-            uptimes=tuple(record.uptimes),
-            ends=tuple(_wall(end) for end in record.ends),
-        )
-        if _same(wanted, record.desired):
-            return
-        await self._journal.write(desired_entry(wanted), urgent=wanted.wish is not Wish.UP)
-        record.desired = wanted
+        async with record.note_lock:
+            wanted = evolve(
+                record.desired,
+                **changes,
+                uptimes=tuple(record.uptimes),
+                ends=tuple(_wall(end) for end in record.ends),
+            )
+            if _same(wanted, record.desired):
+                return
+            await self._journal.write(desired_entry(wanted), urgent=wanted.wish is not Wish.UP)
+            record.desired = wanted
 
     async def note_at_least_here(self, record: ContainerRecord, **changes: Any) -> None:
         """Change it in this life, whether or not the disk takes it: it is so already."""

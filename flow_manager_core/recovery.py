@@ -8,6 +8,7 @@ engine's own end has ended is started again without asking the policy.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -88,12 +89,10 @@ class Recoverer:
     async def run_ended(self, record: ContainerRecord, ended: RunEnded) -> None:
         """Record a run's end, and what follows from it; an `EndHandler` for the supervisor."""
         wanted = self._wanted(record, ended)
-        wish = record.desired.wish
-        if wish is Wish.UP and not wanted and self._final(record, ended):
-            wish = Wish.DOWN
-        await self._ledger.note_at_least_here(
-            record, wish=wish, ended_run=ended.run, ended_asked=ended.cause.asked
-        )
+        changes: dict[str, Any] = {"ended_run": ended.run, "ended_asked": ended.cause.asked}
+        if record.desired.wish is Wish.UP and not wanted and self._final(record, ended):
+            changes["wish"] = Wish.DOWN
+        await self._ledger.note_at_least_here(record, **changes)
         if wanted and record.desired.job in WATCHING:
             self.resume(record, free=ended.cause is Cause.OUTAGE)
 

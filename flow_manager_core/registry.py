@@ -28,7 +28,7 @@ class ContainerRecord:
     """Everything about one container, from the reservation of its name to its removal.
 
     `lock` is held by whoever changes the container; `look_lock` by whoever asks the engine about
-    it and draws conclusions.
+    it and draws conclusions; `note_lock` by whoever writes down what it is meant to be.
     """
 
     def __init__(self, name: str, terms: Terms) -> None:
@@ -36,6 +36,7 @@ class ContainerRecord:
         self.terms = terms
         self.lock: anyio.Lock = anyio.Lock()
         self.look_lock: anyio.Lock = anyio.Lock()
+        self.note_lock: anyio.Lock = anyio.Lock(fast_acquire=True)
         self.container: Container | None = None
         self.state = ContainerState.CREATED
         self.endpoint: Endpoint | None = None

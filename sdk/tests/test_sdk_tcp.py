@@ -280,8 +280,11 @@ def test_a_signal_ends_a_flow_though_its_manager_says_nothing(tcp_peer: TcpPeer)
     with subprocess.Popen(
         [sys.executable, "-c", program], env=environment, text=True, stdout=subprocess.PIPE
     ) as process:
-        tcp_peer.accept_unasked().receive()
-        began = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        assert process.communicate(timeout=PATIENCE)[0] == "returned\n"
-        assert time.monotonic() - began < 6
+        try:
+            tcp_peer.accept_unasked().receive()
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert process.communicate(timeout=PATIENCE)[0] == "returned\n"
+            assert time.monotonic() - began < 6
+        finally:
+            process.kill()

@@ -57,6 +57,31 @@ class Player:
         return code == 0
 
 
+class Notes:
+    """A file of lines that somebody else appends to, each read once.
+
+    Args:
+        read: makes of a line what it says.
+    """
+
+    def __init__(self, path: Path, read: Callable[[str], Any]) -> None:
+        self._path = path
+        self._read = read
+        self._offset = 0
+        self._entries: list[Any] = []
+
+    def entries(self) -> list[Any]:
+        """All whole lines so far; a kill may have cut the last one, which is then written anew."""
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                new = file.read()
+            whole = new[: new.rfind(b"\n") + 1]
+            self._offset += len(whole)
+            self._entries += [self._read(line) for line in whole.decode().splitlines()]
+        return self._entries
+
+
 class Cast:
     """All of them, with what they noted.
 
@@ -73,6 +98,8 @@ class Cast:
         self.diary = manager.root / "diary"
         self.kills: Counter[str] = Counter()
         self.container_id = ""
+        self._effects = Notes(self.diary / "effects", int)
+        self._logs: dict[Path, Notes] = {}
 
     @contextmanager
     def playing(self) -> Iterator[None]:
@@ -90,7 +117,8 @@ class Cast:
             sender = ("sender.py", str(self.home), token, self.container_id, str(self.total))
             self.sender = Player(*sender)
             stack.callback(self.sender.end)
-            self.listeners = {self.home / f"log-{number}": number for number in (1, 2)}
+            self.listeners = [self.home / f"log-{number}" for number in (1, 2)]
+            self._logs = {log: Notes(log, json.loads) for log in self.listeners}
             self.players = {
                 log: Player("listener.py", str(self.home), token, str(log))
                 for log in self.listeners
@@ -167,7 +195,7 @@ class Cast:
 
     def effects(self) -> list[int]:
         """The numbers that the flow noted, in its order."""
-        return [int(line) for line in _lines(self.diary / "effects")]
+        return self._effects.entries()
 
     def deliveries(self) -> list[tuple[int, int]]:
         """What was delivered to it: the place in the manager's order, and the number."""
@@ -180,7 +208,7 @@ class Cast:
 
     def log(self, path: Path) -> list[dict[str, Any]]:
         """What a listener was told."""
-        return [json.loads(line) for line in _lines(path)]
+        return self._logs[path].entries()
 
     def said(self, path: Path) -> list[int]:
         """The flow's numbers among it."""

@@ -20,6 +20,7 @@ from attrs import frozen
 from flow_manager_cli.main import main
 from tests.e2e.service import Service
 from tests.support.engine import missing
+from tests.support.programs import program
 
 CLI = (sys.executable, "-m", "flow_manager_cli.main")
 WATCHER = "the token of a dashboard"
@@ -262,13 +263,7 @@ def sign(certificate: Path, key: Path) -> None:
 
 def test_events_come_one_a_line_until_ctrl_c(ask: Ask, settings: dict[str, str]) -> None:
     command = [*CLI, "events", "--only", "connected,status_changed"]
-    with subprocess.Popen(
-        command,
-        env={**os.environ, **settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as watcher:
+    with program(command, env={**os.environ, **settings}) as watcher:
         assert watcher.stdout and watcher.stderr
         greeting = json.loads(watcher.stdout.readline())
         assert (greeting["event"], greeting["data"]["role"]) == ("connected", "admin")
@@ -286,7 +281,7 @@ def test_events_since_one_begin_with_what_was_missed(ask: Ask, settings: dict[st
     def first(*more: str) -> dict[str, Any]:
         command = [*CLI, "events", *more]
         environ = {**os.environ, **settings}
-        with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as watcher:
+        with program(command, env=environ) as watcher:
             assert watcher.stdout
             heard = json.loads(watcher.stdout.readline())
             watcher.send_signal(signal.SIGINT)
@@ -307,9 +302,7 @@ def test_events_that_cannot_come_any_more_give_2(settings: dict[str, str], tmp_p
     with Service(tmp_path, "process", "python", "") as other:
         command = [*CLI, "events", "--url", other.url]
         environ = {**os.environ, **settings, "FLOW_MANAGER_TOKEN": other.token}
-        with subprocess.Popen(
-            command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as watcher:
+        with program(command, env=environ) as watcher:
             assert watcher.stdout and watcher.stderr
             assert '"connected"' in watcher.stdout.readline()
             other.stop()
@@ -321,13 +314,7 @@ def test_events_that_cannot_come_any_more_give_2(settings: dict[str, str], tmp_p
 def test_a_reader_that_goes_away_ends_the_events_quietly(
     ask: Ask, settings: dict[str, str]
 ) -> None:
-    with subprocess.Popen(
-        [*CLI, "events"],
-        env={**os.environ, **settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as watcher:
+    with program([*CLI, "events"], env={**os.environ, **settings}) as watcher:
         assert watcher.stdout and watcher.stderr
         watcher.stdout.readline()
         watcher.stdout.close()

@@ -19,6 +19,7 @@ import socketio
 
 from tests.e2e.client import Client
 from tests.e2e.service import Service
+from tests.support.programs import program
 
 pytestmark = pytest.mark.anyio
 CLI = [sys.executable, "-m", "flow_manager_cli.main"]
@@ -38,8 +39,7 @@ def run(*command: str, timeout: float = 60, **environ: str) -> subprocess.Comple
 def demo(*arguments: str, **environ: str) -> tuple[str, str]:
     """Run the demo, which leaves nothing of its own; others may run beside it."""
     command = [*CLI, "demo", *arguments]
-    told = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env={**os.environ, **environ}, **told) as process:  # type: ignore[call-overload]
+    with program(command, env={**os.environ, **environ}) as process:
         output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert not list(Path("/tmp").glob(f"flow-manager-demo-{process.pid}-*"))

@@ -5,12 +5,17 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command and return its exit code."""
-    with _uncollected():
+    """Run a command and return its exit code.
+
+    Args:
+        arguments: of a caller in whose process it runs; ``None``: the process is ours, and its own
+            are taken.
+    """
+    with _uncollected() if arguments is None else nullcontext():
         # Imported here, where the collector rests: this brings in nearly all there is.
         from flow_manager_cli.commands import run
     return run(arguments)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from flow_manager_cli.main import main
+from tests.support.programs import program
 
 POLICY = """
 import flow_manager_core as fm
@@ -135,7 +135,7 @@ def test_people_get_one_line_for_each_thing(
 
 def test_the_service_runs_and_logs_a_plugin_that_is_broken(install: Any, tmp_path: Path) -> None:
     folder = install("acme-things", "raise SystemExit('not me')")
-    with subprocess.Popen(
+    with program(
         [
             *(sys.executable, "-m", "flow_manager_cli.main", "serve"),
             *("--backend", "process", "--port", "0", "--no-auth"),
@@ -143,9 +143,6 @@ def test_the_service_runs_and_logs_a_plugin_that_is_broken(install: Any, tmp_pat
         ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(folder), "SOCKET_DIR": str(tmp_path / "s")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
     ) as service:
         assert service.stdout is not None
         while "Listening on" not in (line := service.stdout.readline()):

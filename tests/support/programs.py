@@ -1,0 +1,26 @@
+"""Programs that a test starts, which never outlive it: whatever fails, nobody waits for them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def program(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Run one whose output is text, read through pipes; it is killed if it still runs at the end.
+
+    Leaving a ``with subprocess.Popen(...)`` waits without end for a program that does not, also
+    when the test has failed just because of that.
+
+    Args:
+        options: of `subprocess.Popen`.
+    """
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **{**pipes, **options}) as process:
+        try:
+            yield process
+        finally:
+            process.kill()

@@ -19,7 +19,7 @@ from flow_manager_core.past import read_past
 from flow_manager_core.reserve import RESERVE
 from flow_manager_core.sqlite_file import MIGRATIONS, PAGE, look_back
 from flow_manager_core.sqlite_journal import SqliteJournal
-from tests.support.disks import frozen_disk_at, small_disk_at
+from tests.support.disks import frozen_disk_at, halted, small_disk_at
 
 pytestmark = pytest.mark.anyio
 
@@ -211,12 +211,11 @@ async def test_a_disk_that_hangs_is_given_up_by_name_and_used_again_once_it_answ
 ) -> None:
     async with SqliteJournal.open(frozen_disk, deadline=0.3) as journal:
         await journal.commit([Put(Table.FACTS, "a", b"1")])
-        await anyio.run_process(["fsfreeze", "-f", str(frozen_disk)])
-        with pytest.raises(JournalHangs, match="did not answer within"), anyio.fail_after(5):
-            await journal.commit([Put(Table.FACTS, "b", b"1")])
-        with pytest.raises(SystemFault, match="does not answer"), anyio.fail_after(0.2):
-            await journal.commit([Put(Table.FACTS, "c", b"1")])
-        await anyio.run_process(["fsfreeze", "-u", str(frozen_disk)])
+        with halted(frozen_disk):
+            with pytest.raises(JournalHangs, match="did not answer within"), anyio.fail_after(5):
+                await journal.commit([Put(Table.FACTS, "b", b"1")])
+            with pytest.raises(SystemFault, match="does not answer"), anyio.fail_after(0.2):
+                await journal.commit([Put(Table.FACTS, "c", b"1")])
         with anyio.fail_after(5):
             while True:
                 try:

@@ -25,9 +25,13 @@ def small_disk_at(folder: Path, megabytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+#: Thaws a file system once it is told to, or nobody can tell it any more, or time is up.
+THAWING = 'timeout 20 cat; exec fsfreeze -u "$0"'
+
+
 @contextmanager
 def frozen_disk_at(folder: Path) -> Iterator[Path]:
-    """A file system that ``fsfreeze`` halts as a failing device or server would."""
+    """A file system that `halted` halts as a failing device or server would."""
     need_root("mount", "umount", "mkfs.ext4", "fsfreeze")
     image = folder.with_suffix(".image")
     image.touch()
@@ -42,6 +46,17 @@ def frozen_disk_at(folder: Path) -> Iterator[Path]:
         # One that is not frozen any more is no fault.
         subprocess.run(["fsfreeze", "-u", folder], check=False, stderr=subprocess.DEVNULL)
         subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@contextmanager
+def halted(folder: Path) -> Iterator[None]:
+    """Freeze a file system; each call on it waits until the block is left. Blocking.
+
+    Who uses it may be so stuck as to begin no program any more, so the one that thaws runs before.
+    """
+    with subprocess.Popen(["sh", "-c", THAWING, str(folder)], stdin=subprocess.PIPE):
+        subprocess.run(["fsfreeze", "-f", folder], check=True)
+        yield
 
 
 def fill_up(folder: Path) -> Path:

@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.support.distributions",
     "tests.support.engine",
     "tests.support.podman",
+    "tests.support.programs",
     "tests.support.plain_reports",
     "tests.support.workers",
     "tests.support.units",

@@ -1,11 +1,22 @@
-"""Programs that a test starts, which never outlive it: whatever fails, nobody waits for them."""
+"""Programs that a test starts, which never outlive it: whatever fails, nobody waits for them.
+
+Also a pytest plugin: they take Ctrl-C as anybody's programs do. A shell has what it starts in the
+background ignore Ctrl-C, a test run for instance, and whatever that starts in turn.
+"""
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+
+def pytest_configure() -> None:
+    """Ignore Ctrl-C no longer."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from flow_manager_process.worker import Worker
 #: Starts at once: a start is the processor's work, and there are only so many of those.
 START_THREADS = 2 * (os.cpu_count() or 1)
 END_THREADS = 4
+STUCK = "The kernel ends no process that waits for a disk or a device; look at its state with ps"
 
 
 class Supervision:
@@ -93,7 +94,11 @@ class Supervision:
         self._tell(entry, EngineEventKind.STOPPED, time.time())
 
     async def kill(self, entry: Entry) -> None:
-        """Kill a run, if there is one, and wait for its end."""
+        """Kill a run, if there is one, and wait for its end.
+
+        Raises:
+            EngineError: it does not end.
+        """
         live = entry.live
         if live is None:
             return
@@ -103,7 +108,11 @@ class Supervision:
             await live.ended.wait()
         if not live.ended.is_set():
             live.signal(SIGKILL)
-            await live.ended.wait()
+            with anyio.move_on_after(self._timeout):
+                await live.ended.wait()
+        if not live.ended.is_set():
+            told = f"It does not end, {self._timeout:g} s after it was killed"
+            raise EngineError(told, retryable=True, hint=STUCK)
 
     def tell_removed(self, entry: Entry) -> None:
         """Tell the watchers that a container is gone."""

@@ -91,10 +91,10 @@ async def open_backend(state_dir: Path) -> AsyncIterator[Opener]:
     used = set()
 
     def opener(
-        settings: ProcessSettings | None = None, instance: str = "default"
+        settings: ProcessSettings | None = None, instance: str = "default", **more: Any
     ) -> AbstractAsyncContextManager[ContainerBackend]:
         used.add(instance)
-        core = Settings(state_dir=state_dir, instance=instance)
+        core = Settings(state_dir=state_dir, instance=instance, **more)
         log = get_log("backend.process")
         return ProcessBackend.open(
             ProviderContext(settings=settings or ProcessSettings(), core=core, log=log)

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,20 @@ async def test_a_hundred_lives_leave_nothing_behind(
             await backend.stop(made, 0.0)
             await backend.remove(made)
     assert list((state_dir / "process" / "default").iterdir()) == []
+
+
+async def test_a_process_that_no_signal_ends_is_named_in_time(
+    open_backend: Any, flows_on: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ProcessSettings(kill_timeout=0.05)
+    async with open_backend(settings, request_timeout=0.2) as backend:
+        made = await flows_on(backend).start("import time; time.sleep(600)")
+        with monkeypatch.context() as patch:
+            patch.setattr("flow_manager_process.runs.LiveRun.signal", lambda *_: None)
+            for end in (partial(backend.stop, made, 0.0), partial(backend.remove, made)):
+                with anyio.fail_after(5), pytest.raises(EngineError, match="does not end"):
+                    await end()
+        assert (await backend.inspect(made)).state is ContainerState.RUNNING
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="subreapers are Linux's")

@@ -135,7 +135,7 @@ class EndingCases(TransportPrograms):
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(live)
-            await self.until(lambda: streams and keeper.streams)
+            await self.until(lambda: len(streams) == len(keeper.streams) == 1)
             left_at = anyio.current_time()
             tasks.cancel_scope.cancel()
         assert anyio.current_time() - left_at < self.prompt

@@ -27,6 +27,8 @@ OWN_CODE = 2.0
 BLINK = 0.5
 #: Codes that the engine's own end or restart leaves behind: asked politely, killed, lost.
 OUTAGE_CODES = frozenset({0, 128 + SIGKILL, 128 + SIGTERM, 255})
+#: Those that no program gives itself without need.
+FOREIGN_CODES = OUTAGE_CODES - {0}
 
 
 class Outside(StrEnum):
@@ -106,6 +108,11 @@ def _answers(
         # The engine's second step, which it tells of; somebody else's kill it does not know.
         return Outside.YES if killed_after else Outside.NO
     return Outside.YES if seen.exit_code == 0 or waited <= OWN_CODE else Outside.PERHAPS
+
+
+def ended_by_others(seen: Container) -> bool:
+    """Whether a run that nobody was heard to end looks as if somebody had."""
+    return seen.exit_code in FOREIGN_CODES and not seen.oom_killed
 
 
 def killed_on_return(event: EngineEvent, engine: EngineInfo) -> bool:

@@ -9,7 +9,13 @@ import anyio
 
 from flow_manager_core.contracts import ContainerBackend, EventMemory
 from flow_manager_core.errors import FlowManagerError
-from flow_manager_core.evidence import Notes, Outside, ended_with_engine, killed_on_return
+from flow_manager_core.evidence import (
+    Notes,
+    Outside,
+    ended_by_others,
+    ended_with_engine,
+    killed_on_return,
+)
 from flow_manager_core.gate import Gate
 from flow_manager_core.lifecycle import Cause
 from flow_manager_core.models import Container, EngineEvent, EngineInfo
@@ -90,9 +96,11 @@ class Judge:
             killed_others=self._returned_killing,
         ):
             return Cause.OUTAGE
-        if outside is not Outside.YES:
-            return Cause.ITSELF
-        return Cause.OUTAGE if await self._engine_closes() else Cause.OUTSIDE
+        asked = outside is Outside.YES
+        # An engine that closes says of some that it ends them, and kills what it began meanwhile.
+        if (asked or ended_by_others(seen)) and await self._engine_closes():
+            return Cause.OUTAGE
+        return Cause.OUTSIDE if asked else Cause.ITSELF
 
     async def _outside(self, record: ContainerRecord, seen: Container) -> Outside:
         """Whether it was asked to from outside; waits for the engine's word where it matters."""
@@ -105,7 +113,7 @@ class Judge:
         return Outside.NO
 
     async def _engine_closes(self) -> bool:
-        """Whether the stop is the engine's own: one that closes takes no new connection."""
+        """Whether the end is the engine's own doing: one that closes takes no new connection."""
         if self.engine.keeps_flows:
             return False
         with anyio.move_on_after(CLOSING):

@@ -260,6 +260,22 @@ async def test_a_first_run_that_nobody_saw_before_the_engine_ended_it_is_brought
         assert [event.attempt for event in told(h, "container_recovered")] == [0]
 
 
+async def test_what_an_engine_that_closes_kills_without_a_word_did_not_crash(world: World) -> None:
+    world.engine.keeps_flows = False
+    async with world.life() as h:
+        await h.create("run", restart={"policy": "on-crash"})
+        (box,) = world.boxes()
+        # What it began while it closes is not asked to end: it is killed, and nobody told of that.
+        h.engine.faults["ping"] = EngineUnavailable("The engine does not answer", unsent=True)
+        h.engine.kill(box, 9)
+        await h.until(lambda: told(h, "status_changed")[-1].new_state == "exited")
+        del h.engine.faults["ping"]
+        await h.engine.restart(ends_flows=True)
+        await h.until(lambda: told(h, "container_recovered"))
+        assert told(h, "container_crashed") == []
+        assert [event.attempt for event in told(h, "container_recovered")] == [0]
+
+
 async def test_a_manager_that_never_reached_the_engine_says_of_no_container_that_it_is_absent(
     world: World,
 ) -> None:

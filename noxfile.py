@@ -23,7 +23,8 @@ PACKAGES = [p.parent for dist in DISTS for p in sorted(dist.glob("flow_manager_*
 
 
 #: Tests wait more than they compute, so there may be more workers than processors. What a worker
-#: is given as a whole, and in which order, is said in tests/support/units.py.
+#: is given as a whole, and in which order, is said in tests/support/units.py. None takes the place
+#: of one that was ended for a test that hangs: it would begin that test again.
 IN_PARALLEL = (
     "--numprocesses=6",
     "--dist=loadfile",

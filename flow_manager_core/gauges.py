@@ -14,6 +14,7 @@ from flow_manager_core.models import ContainerState
 from flow_manager_core.services import Services
 
 CONNECTED, DISCONNECTED = "connected", "disconnected"
+WAITING, UNDELIVERABLE = "waiting", "undeliverable"
 
 
 class Readings(Collector):
@@ -36,11 +37,19 @@ class Readings(Collector):
         refuses = float(bool(self._services.journal.refuses))
         told = "Whether the journal refuses what it is given"
         yield GaugeMetricFamily(f"{PREFIX}journal_refuses", told, refuses)
+        yield from self._of_the_post()
         yield from self._of_the_bus()
 
     def _channels(self) -> Mapping[str, float]:
         alive = [record.connected for record in self._services.registry if record.state.alive]
         return {CONNECTED: sum(alive), DISCONNECTED: len(alive) - sum(alive)}
+
+    def _of_the_post(self) -> Iterator[Metric]:
+        outbox = self._services.post.outbox
+        states = {WAITING: outbox.totals.messages, UNDELIVERABLE: len(outbox.dead)}
+        yield _by_state("durable_messages", "Durable messages to flows by state", states)
+        told = "Bytes of the durable messages that wait"
+        yield GaugeMetricFamily(f"{PREFIX}durable_waiting_bytes", told, outbox.totals.size)
 
     def _of_the_bus(self) -> Iterator[Metric]:
         name = f"{PREFIX}event_bus"

@@ -226,3 +226,25 @@ async def test_too_many_are_refused_with_the_settings_name() -> None:
         assert isinstance(error, SystemFault)
         assert error.retryable
         assert error.details["setting"] == "durable_messages"
+
+
+async def test_what_waits_and_what_is_dead_is_in_the_metrics() -> None:
+    def told(h: House) -> dict[str, float]:
+        lines = h.manager.metrics()[0].decode().splitlines()
+        return {
+            name.removeprefix("flow_manager_durable_"): float(value)
+            for name, value in (line.split() for line in lines if "_durable_" in line[:24])
+        }
+
+    async with running() as h:
+        kept, lost = await send(h, "kept"), await send(h, "lost", ttl=0.05)
+        await until_status(h, lost, "undeliverable")
+        found = told(h)
+        assert found['messages{state="waiting"}'] == 1
+        assert found['messages{state="undeliverable"}'] == 1
+        assert 0 < found["waiting_bytes"] < 1000
+        await h.ask("delete_container", container_id="one")
+        await until_status(h, kept, "undeliverable")
+        found = told(h)
+        assert found['messages{state="waiting"}'] == found["waiting_bytes"] == 0
+        assert found['messages{state="undeliverable"}'] == 2

@@ -41,6 +41,7 @@ from flow_manager_core.monitoring.monitor import Monitor
 from flow_manager_core.operation_book import OperationBook
 from flow_manager_core.operations.running import start_run
 from flow_manager_core.operations.transfers import discard_ground
+from flow_manager_core.past import legible
 from flow_manager_core.preferences import Preferences
 from flow_manager_core.recovery import Recoverer
 from flow_manager_core.registry import ContainerRecord, Registry
@@ -91,11 +92,13 @@ async def build_services(
     reporter = Reporter(bus, ground.journal, error_body, metrics)
     services, watch = _connect(ground, settings, chosen, reporter, metrics)
     stack.callback(services.log_levels.close)
-    await services.post.load()
+    with legible():
+        await services.post.load()
     looked = anyio.Event()
     keeping = keeping_of(settings, lasting=chosen.journal[0].lasting)
     ground.group.start_soon(Pruner(ground.journal, keeping).run)
-    await services.book.recall(cut_off)
+    with legible():
+        await services.book.recall(cut_off)
     ground.group.start_soon(services.supervisor.run)
     ground.group.start_soon(watch.run, looked)
     ground.group.start_soon(services.monitor.run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -12,11 +11,10 @@ from shutil import rmtree
 
 from attrs import frozen
 
-from flow_manager_core.desired import Desired
 from flow_manager_core.errors import ConfigurationError
-from flow_manager_core.event_log import events_of
 from flow_manager_core.instance_folder import instance_folder
-from flow_manager_core.journals import Table, number_of
+from flow_manager_core.journal_rows import amiss
+from flow_manager_core.journals import Table
 from flow_manager_core.models import Fault
 from flow_manager_core.past import EPOCH
 from flow_manager_core.settings import Settings
@@ -145,33 +143,18 @@ def _readable(base: sqlite3.Connection, table: Table) -> Iterator[tuple[str, byt
 
 
 def _is_sound(table: Table, key: object, value: object) -> bool:
-    return isinstance(key, str) and isinstance(value, bytes) and not _amiss(table, key, value)
-
-
-def _amiss(table: Table, key: str, value: bytes) -> str:
-    """Why a row is none of ours; the next start would be refused for it, or a client misled."""
-    if (table, key) == (Table.FACTS, EPOCH):
-        return "the name of another journal"
-    try:
-        if table is Table.CONTAINERS:
-            Desired.from_json(json.loads(value))
-        elif table is Table.FACTS:
-            value.decode()
-        elif table is Table.EVENTS:
-            *_, last = [(event.seq, event.body) for event in events_of(value)]
-            if last[0] != number_of(key):
-                return "a page of other events"
-    except (ValueError, TypeError, KeyError, IndexError) as error:
-        return f"{type(error).__name__}: {error}"
-    return ""
+    """Whether it can be saved; the name of the damaged journal is not for the new one."""
+    if not isinstance(key, str) or not isinstance(value, bytes):
+        return False
+    return (table, key) != (Table.FACTS, EPOCH) and not amiss(table, key, value)
 
 
 def _unsound(base: sqlite3.Connection) -> Iterator[str]:
     if not version_of(base):
         return
-    for table in (Table.CONTAINERS, Table.FACTS, Table.EVENTS):
+    for table in Table:
         for key, value in base.execute(f"SELECT key, value FROM {table}"):  # noqa: S608
-            if (table, key) != (Table.FACTS, EPOCH) and (told := _amiss(table, key, value)):
+            if told := amiss(table, key, value):
                 yield f"{table} {key!r}: {told}"
 
 

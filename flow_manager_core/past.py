@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from attrs import frozen
 
@@ -14,6 +15,8 @@ from flow_manager_core.models import Fault
 
 #: The fact that names the journal; made with it.
 EPOCH = "epoch"
+#: What reading an entry raises that is none of ours.
+ILLEGIBLE = (ValueError, TypeError, KeyError, IndexError, AttributeError)
 #: Entries that are read at once.
 STEP = 1000
 
@@ -55,10 +58,24 @@ async def read_past(journal: Journal) -> Past:
     containers = await _everything(journal, Table.CONTAINERS)
     facts = await _everything(journal, Table.FACTS)
     pages = await journal.read(Table.EVENTS, limit=1, newest_first=True)
-    try:
+    with legible():
         return past_of(containers, facts, max((number_of(key) for key, _ in pages), default=0))
-    except (ValueError, TypeError, KeyError) as error:
-        told = f"its entries cannot be read ({error}); nothing was changed"
+
+
+@contextmanager
+def legible() -> Iterator[None]:
+    """Read entries inside.
+
+    Raises:
+        ConfigurationError: one of them is none of ours.
+    """
+    try:
+        yield
+    except ILLEGIBLE as error:
+        told = (
+            f"its entries cannot be read ({error}); nothing was changed:"
+            " see flow-manager journal check, and flow-manager journal rebuild"
+        )
         raise ConfigurationError([Fault("journal", told)]) from error
 
 

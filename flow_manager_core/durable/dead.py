@@ -138,7 +138,15 @@ class DeadLetters:
         rows = await self._journal.read(
             Table.SETTLED, after=_key(status, after), before=KINDS[status] + ":", limit=PAGE
         )
-        return [settled_of(int(key[1:]), row) for key, row in rows]
+        return [read_settled(key, row) for key, row in rows]
+
+
+def read_settled(key: str, row: bytes) -> Found:
+    """Read a row of the table."""
+    letter, message = settled_of(int(key[1:]), row)
+    if letter.end is None or not key.startswith(KINDS[letter.end.status]):
+        raise ValueError("a message that ended in another way")
+    return letter, message
 
 
 def _key(status: Status, number: int) -> str:

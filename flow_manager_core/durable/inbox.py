@@ -95,6 +95,13 @@ class Source:
             self.wake()
 
 
+def source_of(key: str, value: bytes) -> Source:
+    """Read a row of the table."""
+    container_id, _, name = key.partition("/")
+    row = orjson.loads(value)
+    return Source(container_id, name, row["seq"], row["at"])
+
+
 class Inbox:
     """All sources; `run` is the one task that stores what they send."""
 
@@ -115,10 +122,8 @@ class Inbox:
         after = ""
         while page := await self._journal.read(Table.INBOX, after=after, limit=PAGE):
             for after, value in page:  # the last one is where the next page begins
-                container_id, _, name = after.partition("/")
-                row = orjson.loads(value)
-                source = Source(container_id, name, row["seq"], row["at"])
-                self._sources.setdefault(container_id, {})[name] = source
+                source = source_of(after, value)
+                self._sources.setdefault(source.container_id, {})[source.name] = source
 
     def containers(self) -> set[str]:
         """Those that have sources."""

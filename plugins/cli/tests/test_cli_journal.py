@@ -13,10 +13,13 @@ import anyio
 import pytest
 
 from flow_manager_cli.main import main
+from flow_manager_core.booked import Booked, OperationState
 from flow_manager_core.desired import Desired
+from flow_manager_core.durable.dead import DeadLetters
+from flow_manager_core.durable.letters import End, Letter, Reason, Status, row_of
 from flow_manager_core.events import Event, MessageReceived
 from flow_manager_core.journal_writer import JournalWriter
-from flow_manager_core.journals import Journal, Put, Table
+from flow_manager_core.journals import Journal, Put, Table, number_key
 from flow_manager_core.past import EPOCH, desired_entry, fact_entry, read_past
 from flow_manager_core.sqlite_file import MIGRATIONS
 from flow_manager_core.sqlite_journal import SqliteJournal
@@ -50,6 +53,24 @@ def said(number: int) -> Event:
     return MessageReceived(container_id="c" * 64, message={"command": "x", "data": number})
 
 
+OPERATION = Booked(
+    operation="stop_container",
+    request_id="r1",
+    digest="d",
+    by="owner",
+    state=OperationState.SUCCEEDED,
+    asked=1.0,
+    ended=2.0,
+)
+
+
+EXPIRED = End(Status.UNDELIVERABLE, 2.0, Reason.TTL)
+
+
+def letter(number: int, end: End | None = None) -> Letter:
+    return Letter(number=number, container_id="c" * 64, at=1.0, size=15, end=end)
+
+
 async def fill(journal: Journal, pages: int = 1, events: int = 5) -> None:
     """Keep one container, a fact, an operation, a message, and events."""
     writer = JournalWriter(journal, lambda _events: None, epoch="first")
@@ -58,9 +79,12 @@ async def fill(journal: Journal, pages: int = 1, events: int = 5) -> None:
             desired_entry(Desired(key="1", name="one", container_id="0123456789ab")),
             fact_entry(EPOCH, "first"),
             fact_entry("engine_life", "boot"),
-            Put(Table.OPERATIONS, "r1", b'{"state":"done","ended":1}'),
-            Put(Table.OUTBOX, "7", b'{"asked":1}\n{"command":"x"}'),
-            Put(Table.INBOX, "f", b"\xff\xfe"),
+            OPERATION.put,
+            Put(Table.OUTBOX, number_key(7), row_of(letter(7), b'{"command":"x"}')),
+            Put(Table.INBOX, "c/s", b'{"seq":3,"at":1.0}'),
+            DeadLetters.put(
+                letter(6, End(Status.UNDELIVERABLE, 2.0, Reason.TTL)), b'{"command":"y"}'
+            ),
         )
         for page in range(pages):
             told = [said(page * events + number) for number in range(events)]
@@ -113,6 +137,14 @@ def test_a_damaged_file_is_told_of_and_left_as_it_is(run: Run, folder: Path) -> 
         ("UPDATE containers SET value = x'7b'", "containers '1'"),
         ("UPDATE events SET value = x'6162'", "events"),
         ("UPDATE events SET key = '0000000000000000009'", "a page of other events"),
+        ("UPDATE facts SET value = x'ff' WHERE key = 'engine_life'", "facts 'engine_life'"),
+        ("UPDATE operations SET value = x'7b7d'", "operations '"),
+        ("UPDATE operations SET key = 'somebody'", "an operation of another request"),
+        ("UPDATE outbox SET value = x'5b5d0a7b7d'", "outbox '0000000000000000007'"),
+        ("UPDATE outbox SET key = 'seven'", "outbox 'seven'"),
+        ("UPDATE inbox SET value = x'ff'", "inbox 'c/s'"),
+        ("UPDATE settled SET value = x'31'", "settled 'u0000000000000000006'"),
+        ("UPDATE settled SET key = 'd0000000000000000006'", "a message that ended in another way"),
     ],
 )
 def test_entries_that_are_none_of_ours_are_told_of(
@@ -206,16 +238,25 @@ def test_all_that_the_journal_holds_is_exported(run: Run, folder: Path) -> None:
     found = rows(told)
     assert [row["table"] for row in found] == [
         *["events"] * 5,
-        *("operations", "outbox", "inbox", "containers"),
+        *("operations", "outbox", "inbox", "settled", "containers"),
     ]
     first, *_ = found
     assert (first["seq"], first["name"]) == (1, "message_received")
     assert first["body"]["message"] == {"command": "x", "data": 0}
     others = {row["table"]: row["value"] for row in found[5:]}
-    assert others["operations"]["state"] == "done"
-    assert others["outbox"] == [{"asked": 1}, {"command": "x"}]
-    assert others["inbox"] == {"base64": "//4="}
+    assert others["operations"]["state"] == "succeeded"
+    assert others["outbox"][1] == {"command": "x"}
+    assert others["inbox"] == {"seq": 3, "at": 1.0}
+    assert others["settled"]["message"] == {"command": "y"}
     assert others["containers"]["name"] == "one"
+
+
+def test_what_is_no_text_is_exported_as_base64(run: Run, folder: Path) -> None:
+    with closing(sqlite3.connect(filled(folder))) as base:
+        base.execute("UPDATE inbox SET value = x'fffe'")
+        base.commit()
+    (found,) = (row for row in rows(run("export")[1]) if row["table"] == "inbox")
+    assert found["value"] == {"base64": "//4="}
 
 
 def test_only_later_events_are_exported_where_that_is_asked(run: Run, folder: Path) -> None:

@@ -9,6 +9,7 @@ and ``epoch``.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum
 from functools import cache
@@ -17,6 +18,7 @@ from typing import Any, cast, get_type_hints
 import attrs
 from attrs import frozen
 
+from flow_manager_core.errors import SystemFault
 from flow_manager_core.events import ErrorReported, Event, OtherEvent, event_kinds
 from flow_manager_core.journals import Put, Table, number_key
 from flow_manager_core.jsontext import dumps, loads
@@ -25,6 +27,8 @@ from flow_manager_core.wire import event_body
 
 #: Bytes after which a page ends: what is read, searched and dropped as one.
 PAGE = 256 * 1024
+#: What to do about a page that cannot be read.
+DAMAGED = "See flow-manager journal check; flow-manager journal rebuild keeps what can be read"
 #: What stands between a line's own fields and the body. No text in front can hold it: JSON writes
 #: a quote in a text with a backslash before it.
 _BODY = b',"body":'
@@ -50,8 +54,13 @@ class LoggedEvent:
 
     @property
     def body(self) -> Mapping[str, Any]:
-        """The body that clients got; numbers of any size are as they were."""
-        found: Mapping[str, Any] = loads(self.raw)
+        """The body that clients got; numbers of any size are as they were.
+
+        Raises:
+            SystemFault: it is damaged.
+        """
+        with _whole():
+            found: Mapping[str, Any] = loads(self.raw)
         return found
 
 
@@ -92,14 +101,32 @@ def pages_of(lines: Sequence[bytes], last: int) -> Iterator[Put]:
 
 
 def events_of(page: bytes) -> Iterator[LoggedEvent]:
-    """Read a page."""
+    """Read a page.
+
+    Raises:
+        SystemFault: it is damaged.
+    """
     for line in page.split(b"\n"):
-        head, _, rest = line.partition(_BODY)
-        row = loads(head + b"}")
-        texts = row.get("labels", ())
-        labels = frozenset(zip(texts[::2], texts[1::2], strict=True))
-        identity = Identity(row["container"], row.get("of", ""), labels)
-        yield LoggedEvent(row["seq"], row["name"], identity.id, row["at"], rest[:-1], identity)
+        with _whole():
+            event = _read(line)
+        yield event
+
+
+def _read(line: bytes) -> LoggedEvent:
+    head, _, rest = line.partition(_BODY)
+    row = loads(head + b"}")
+    texts = row.get("labels", ())
+    labels = frozenset(zip(texts[::2], texts[1::2], strict=True))
+    identity = Identity(row["container"], row.get("of", ""), labels)
+    return LoggedEvent(row["seq"], row["name"], identity.id, row["at"], rest[:-1], identity)
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SystemFault(f"The log of events is damaged: {error}", hint=DAMAGED) from error
 
 
 def event_of(logged: LoggedEvent, epoch: str) -> Event:

@@ -18,7 +18,7 @@ import anyio.lowlevel
 from attrs import frozen
 
 from flow_manager_core.bus import EventBus, EventsLost, Subscription
-from flow_manager_core.errors import FlowManagerError
+from flow_manager_core.errors import FlowManagerError, SystemFault
 from flow_manager_core.event_log import Identify, LoggedEvent, event_of, events_of
 from flow_manager_core.events import Event, GapFound, SnapshotTaken
 from flow_manager_core.journal_writer import JournalWriter
@@ -137,14 +137,19 @@ class Replay:
         if self.cursor > self._at():
             await anyio.sleep(GLANCE)
             return None
-        line = next(self._lines, None)
-        if line is None:
-            await self._read()
-        elif line.seq > self.cursor + 1:
-            self._break("retention", self.cursor + 1)
-        elif line.seq == self.cursor + 1:
-            self.cursor = line.seq
-            return self._selected(line)
+        following = self.cursor + 1
+        try:
+            line = next(self._lines, None)
+            if line is None:
+                await self._read()
+            elif line.seq > following:
+                self._break("retention", following)
+            elif line.seq == following:
+                self.cursor = line.seq
+                return self._selected(line)
+        except SystemFault as error:
+            get_log("events").error(error.message, hint=error.hint)
+            self._break("damaged", following)
         return None
 
     def _selected(self, line: LoggedEvent) -> Event | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from flow_manager_core.errors import SystemFault
 from flow_manager_core.event_log import events_of
 from flow_manager_core.journals import Table, number_key
 from flow_manager_core.jsontext import loads
@@ -42,15 +43,16 @@ def exported(folder: Path, names: Collection[str], since: int) -> Iterator[dict[
             query = f"SELECT key, value FROM {table} WHERE key > ? ORDER BY key"  # noqa: S608
             for key, value in base.execute(query, [after]):
                 if table is Table.EVENTS:
-                    yield from _events(value, since)
+                    yield from _events(key, value, since)
                 else:
                     yield {"table": str(table), "key": key, "value": _plain(value)}
 
 
-def _events(page: bytes, since: int) -> Iterator[dict[str, Any]]:
-    for event in events_of(page):
-        if event.seq > since:
-            yield {
+def _events(key: str, page: bytes, since: int) -> Sequence[dict[str, Any]]:
+    """The events of a page; one that is damaged as it stands."""
+    try:
+        return [
+            {
                 "table": str(Table.EVENTS),
                 "seq": event.seq,
                 "name": event.name,
@@ -58,6 +60,11 @@ def _events(page: bytes, since: int) -> Iterator[dict[str, Any]]:
                 "at": event.at,
                 "body": event.body,
             }
+            for event in events_of(page)
+            if event.seq > since
+        ]
+    except SystemFault:
+        return [{"table": str(Table.EVENTS), "key": key, "value": _plain(page)}]
 
 
 def _plain(value: bytes) -> Any:

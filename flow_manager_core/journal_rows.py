@@ -10,11 +10,12 @@ from flow_manager_core.desired import Desired
 from flow_manager_core.durable.dead import read_settled
 from flow_manager_core.durable.inbox import source_of
 from flow_manager_core.durable.letters import body_of, letter_of, message_of
+from flow_manager_core.errors import SystemFault
 from flow_manager_core.event_log import events_of
 from flow_manager_core.journals import Table, number_of
 from flow_manager_core.past import ILLEGIBLE
 
-#: Raises one of `ILLEGIBLE` for a row that is none of ours.
+#: Raises one of `ILLEGIBLE`, or `SystemFault`, for a row that is none of ours.
 Reader = Callable[[str, bytes], object]
 
 
@@ -22,6 +23,8 @@ def amiss(table: Table, key: str, value: bytes) -> str:
     """Why a row is none of ours; the next start would be refused for it, or a client misled."""
     try:
         _READERS[table](key, value)
+    except SystemFault as error:
+        return error.message
     except ILLEGIBLE as error:
         return f"{type(error).__name__}: {error}"
     return ""

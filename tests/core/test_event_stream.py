@@ -101,6 +101,22 @@ async def test_what_cannot_be_given_is_one_gap_and_a_snapshot(
         assert b'"from":%d' % first in event_json(gap)
 
 
+async def test_events_that_cannot_be_read_are_a_gap_and_the_live_stream_goes_on() -> None:
+    async with floor() as f:
+        hearer = Hearer()
+        for _ in range(6):
+            f.tell()
+            await f.writer.flushed()
+        await until(lambda: f.at == 6)
+        await f.journal.commit([Put(Table.EVENTS, number_key(3), b"\xff")])
+        f.listeners.begin(f.meet(hearer), EVERYTHING, Position("one", 1))
+        await until(lambda: len(hearer.heard) == 3)
+        f.tell()
+        await until(lambda: hearer.numbers == [2, 7])
+        assert [(g.from_, g.to, g.reason) for g in hearer.gaps] == [(3, 6, "damaged")]
+        assert isinstance(hearer.heard[2], SnapshotTaken)
+
+
 async def test_a_position_whose_successor_is_the_oldest_that_is_kept_is_no_gap() -> None:
     async with floor() as f:
         hearer = Hearer()

@@ -252,11 +252,14 @@ def test_all_that_the_journal_holds_is_exported(run: Run, folder: Path) -> None:
 
 
 def test_what_is_no_text_is_exported_as_base64(run: Run, folder: Path) -> None:
-    with closing(sqlite3.connect(filled(folder))) as base:
+    with closing(sqlite3.connect(filled(folder, pages=2))) as base:
         base.execute("UPDATE inbox SET value = x'fffe'")
+        base.execute("UPDATE events SET value = x'fffe' WHERE key LIKE '%5'")
         base.commit()
-    (found,) = (row for row in rows(run("export")[1]) if row["table"] == "inbox")
-    assert found["value"] == {"base64": "//4="}
+    found = rows(run("export")[1])
+    no_text = [row["table"] for row in found if row.get("value") == {"base64": "//4="}]
+    assert no_text == ["events", "inbox"]
+    assert [row["seq"] for row in found if "seq" in row] == [6, 7, 8, 9, 10]
 
 
 def test_only_later_events_are_exported_where_that_is_asked(run: Run, folder: Path) -> None:

@@ -6,6 +6,7 @@ and file is opened by its name in a folder that is open already, and no link is 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -124,7 +125,12 @@ class _Packing:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if stat.S_ISLNK(status.st_mode):
             info = _info(path, tarfile.SYMTYPE, status)
-            info.linkname = os.readlink(name, dir_fd=folder)
+            try:
+                info.linkname = os.readlink(name, dir_fd=folder)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                return self.fault(f"{path} {_CHANGED}")  # it is no link any more
             self._store(info)
         elif stat.S_ISDIR(status.st_mode):
             with self._open(folder, name, path, _FOLDER | os.O_NOFOLLOW) as inner:
@@ -137,6 +143,7 @@ class _Packing:
                     self._add_file(found, path)
         else:
             self.fault(f"{path} is no file, folder or link")
+        return None
 
     @contextmanager
     def _open(self, folder: int, name: str, path: str, flags: int) -> Iterator[int | None]:

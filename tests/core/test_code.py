@@ -169,6 +169,22 @@ def test_what_is_exchanged_between_the_look_and_the_opening_is_not_followed(
     assert told(folder, tmp_path / "a.tar").startswith(name)
 
 
+def test_a_link_exchanged_for_a_file_while_it_is_read_is_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "link").symlink_to("elsewhere")
+    real_readlink = os.readlink
+
+    def outrun(name: Any, **rest: Any) -> str:
+        if name == "link":
+            (folder / "link").unlink()
+            (folder / "link").write_text("no link")
+        return real_readlink(name, **rest)
+
+    monkeypatch.setattr(os, "readlink", outrun)
+    assert told(folder, tmp_path / "a.tar").startswith("link changed")
+
+
 def attempt(folder: Path, archive: Path) -> list[bytes]:
     """The contents that were packed; none where the folder was seen to change."""
     try:

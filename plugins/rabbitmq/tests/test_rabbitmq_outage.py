@@ -173,7 +173,7 @@ async def test_a_broker_short_of_memory_gets_answers_and_events_once_it_reads_ag
         await client.send("create_container", body, reply_to=client.answers.name)
         await to_thread.run_sync(broker.control, "set_vm_memory_high_watermark", "0")
         try:
-            async with managing(call_timeout=0.3) as manager:
+            async with managing(call_timeout=2.0) as manager:
                 await until_logged(caplog, "RabbitMQ takes no events")
                 await until_logged(caplog, "Container operation: create")
                 stop = {"container_id": "one"}

@@ -27,7 +27,7 @@ OWN_CODE = 2.0
 BLINK = 0.5
 #: Codes that the engine's own end or restart leaves behind: asked politely, killed, lost.
 OUTAGE_CODES = frozenset({0, 128 + SIGKILL, 128 + SIGTERM, 255})
-#: Those that no program gives itself without need.
+#: Those of them that programs hardly ever end with by themselves.
 FOREIGN_CODES = OUTAGE_CODES - {0}
 
 

@@ -97,8 +97,7 @@ async def build_services(
     looked = anyio.Event()
     keeping = keeping_of(settings, lasting=chosen.journal[0].lasting)
     ground.group.start_soon(Pruner(ground.journal, keeping).run)
-    with legible():
-        await services.book.recall(cut_off)
+    await services.book.recall(cut_off)
     ground.group.start_soon(services.supervisor.run)
     ground.group.start_soon(watch.run, looked)
     ground.group.start_soon(services.monitor.run)

@@ -20,6 +20,7 @@ from flow_manager_core.errors import FlowManagerError, ShuttingDown, SystemFault
 from flow_manager_core.journal_writer import JournalWriter
 from flow_manager_core.journals import Table
 from flow_manager_core.log import get_log
+from flow_manager_core.past import legible
 from flow_manager_core.registry import ContainerRecord
 
 Body = dict[str, Any]
@@ -175,13 +176,16 @@ class OperationBook:
 
         Raises:
             SystemFault: the journal cannot be read.
+            ConfigurationError: an entry is none of ours.
         """
         after: str | None = ""
         while after is not None:
             rows = await self._journal.journal.read(
                 Table.OPERATIONS, after=after, limit=PAGE, holding=b'"state":"running"'
             )
-            for entry in map(Booked.read, (value for _, value in rows)):
+            with legible():
+                entries = [Booked.read(value) for _, value in rows]
+            for entry in entries:
                 if entry.state is OperationState.RUNNING:
                     cut = evolve(
                         entry,

@@ -73,7 +73,7 @@ def legible() -> Iterator[None]:
         yield
     except ILLEGIBLE as error:
         told = (
-            f"its entries cannot be read ({error}); nothing was changed:"
+            f"its entries cannot be read ({error}); no container was touched:"
             " see flow-manager journal check, and flow-manager journal rebuild"
         )
         raise ConfigurationError([Fault("journal", told)]) from error

@@ -20,7 +20,7 @@ from flow_manager_core.journals import Put, Table, number_key
 from flow_manager_core.memory_journal import MemoryJournal
 from flow_manager_core.selection import EVERYTHING, LABELS_LIMIT, NOTHING, Identity
 from flow_manager_core.wire import event_json
-from tests.core.event_floor import KEY, Hearer, floor, unbroken, until
+from tests.core.event_floor import KEY, Floor, Hearer, floor, unbroken, until
 
 pytestmark = pytest.mark.anyio
 
@@ -71,6 +71,14 @@ async def test_a_live_stream_that_is_behind_is_waited_for() -> None:
         await until(lambda: hearer.numbers == [8, 9, 10, 11, 12])
 
 
+async def tell_pages(f: Floor, count: int) -> None:
+    """Tell so many events of a page each."""
+    for _ in range(count):
+        f.tell()
+        await f.writer.flushed()
+    await until(lambda: f.at == count)
+
+
 @pytest.mark.parametrize(
     ("since", "reason", "first"),
     [
@@ -84,10 +92,7 @@ async def test_what_cannot_be_given_is_one_gap_and_a_snapshot(
 ) -> None:
     async with floor() as f:
         hearer = Hearer()
-        for _ in range(30):
-            f.tell()
-            await f.writer.flushed()
-        await until(lambda: f.at == 30)
+        await tell_pages(f, 30)
         await f.prune(10)
         f.listeners.begin(f.meet(hearer), EVERYTHING, since)
         f.tell(5)
@@ -104,10 +109,7 @@ async def test_what_cannot_be_given_is_one_gap_and_a_snapshot(
 async def test_events_that_cannot_be_read_are_a_gap_and_the_live_stream_goes_on() -> None:
     async with floor() as f:
         hearer = Hearer()
-        for _ in range(6):
-            f.tell()
-            await f.writer.flushed()
-        await until(lambda: f.at == 6)
+        await tell_pages(f, 6)
         await f.journal.commit([Put(Table.EVENTS, number_key(3), b"\xff")])
         f.listeners.begin(f.meet(hearer), EVERYTHING, Position("one", 1))
         await until(lambda: len(hearer.heard) == 3)
@@ -120,10 +122,7 @@ async def test_events_that_cannot_be_read_are_a_gap_and_the_live_stream_goes_on(
 async def test_a_position_whose_successor_is_the_oldest_that_is_kept_is_no_gap() -> None:
     async with floor() as f:
         hearer = Hearer()
-        for _ in range(5):
-            f.tell()
-            await f.writer.flushed()
-        await until(lambda: f.at == 5)
+        await tell_pages(f, 5)
         await f.prune(3)
         f.listeners.begin(f.meet(hearer), EVERYTHING, Position("one", 3))
         await until(lambda: hearer.numbers == [4, 5])

@@ -62,8 +62,6 @@ OPERATION = Booked(
     asked=1.0,
     ended=2.0,
 )
-
-
 EXPIRED = End(Status.UNDELIVERABLE, 2.0, Reason.TTL)
 
 
@@ -82,9 +80,7 @@ async def fill(journal: Journal, pages: int = 1, events: int = 5) -> None:
             OPERATION.put,
             Put(Table.OUTBOX, number_key(7), row_of(letter(7), b'{"command":"x"}')),
             Put(Table.INBOX, "c/s", b'{"seq":3,"at":1.0}'),
-            DeadLetters.put(
-                letter(6, End(Status.UNDELIVERABLE, 2.0, Reason.TTL)), b'{"command":"y"}'
-            ),
+            DeadLetters.put(letter(6, EXPIRED), b'{"command":"y"}'),
         )
         for page in range(pages):
             told = [said(page * events + number) for number in range(events)]
@@ -180,6 +176,21 @@ def test_a_rebuilt_journal_has_what_could_be_read_and_a_name_of_its_own(
     assert past.facts == {"engine_life": "boot"}  # the name is made at the next start
     assert past.last == 200
     assert 10 < len(pages) < 40
+
+
+def test_a_rebuilt_journal_is_without_the_rows_that_are_none_of_ours(
+    run: Run, folder: Path
+) -> None:
+    with closing(sqlite3.connect(filled(folder))) as base:
+        base.execute("UPDATE outbox SET value = x'5b5d0a7b7d'")
+        base.commit()
+    code, told, _ = run("rebuild")
+    assert code == 0
+    assert "outbox" not in told
+    assert "1 of settled" in told
+    assert run("check")[0] == 0
+    tables = {row["table"] for row in rows(run("export")[1])}
+    assert tables == {"events", "operations", "inbox", "settled", "containers"}
 
 
 @pytest.mark.parametrize("name", ["journal.sqlite", "records.sqlite"])

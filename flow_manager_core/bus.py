@@ -62,6 +62,15 @@ class Subscription:
         """Whether events of this kind are for this subscriber."""
         return self.wants is None or self.wants(kind)
 
+    def keeps(self, kind: type[Event]) -> bool:
+        """Whether events of this kind are to wait for this subscriber.
+
+        One that is behind has all that is numbered: it is asked again whether it wants them, at
+        their place among the numbers. Left out now, they would be missing where it changes its mind
+        before it is there.
+        """
+        return self.takes(kind) or (kind.kept and not self.caught_up)
+
     def put(self, event: Event) -> None:
         """Take an event; called by the bus."""
         if self._lost:
@@ -94,12 +103,18 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Event:
-        while not self._queue:
-            if self._lost:
-                raise EventsLost("Events were lost: this subscriber read too slowly")
-            if self._closed:
-                raise StopAsyncIteration
-            await self._wait()
+        while True:
+            while not self._queue:
+                if self._lost:
+                    raise EventsLost("Events were lost: this subscriber read too slowly")
+                if self._closed:
+                    raise StopAsyncIteration
+                await self._wait()
+            event = self._taken()
+            if self.takes(type(event)):
+                return event
+
+    def _taken(self) -> Event:
         event = self._queue.popleft()
         if len(self._queue) == NEAR:
             self._bus.kept_up()
@@ -131,7 +146,7 @@ class EventBus:
         """Queue events for everyone who wants them, at once and in this order."""
         for subscription in self._subscriptions:
             for event in events:
-                if subscription.takes(type(event)):
+                if subscription.keeps(type(event)):
                     subscription.put(event)
 
     def wanted(self, kind: type[Event]) -> bool:

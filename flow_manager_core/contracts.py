@@ -310,6 +310,7 @@ class Events(AsyncIterable[Event], Protocol):
     #: Says which kinds of events are wanted; ``None``, as at first: all. Asked for every event, so
     #: it is quick, raises nothing, and may answer otherwise as a frontend's clients come and go.
     #: What nobody wants is not even made: the lines of the feed cost as much as a message does.
+    #: It is asked again as an event is read, so a change of mind holds from the next event on.
     wants: Callable[[type[Event]], bool] | None
 
     @property

@@ -50,6 +50,7 @@ from flow_manager_core.retention import Pruner, keeping_of
 from flow_manager_core.retrying import Retrier
 from flow_manager_core.services import Services
 from flow_manager_core.settings import Settings
+from flow_manager_core.shelter import sheltered
 from flow_manager_core.soundness import SoundPolicy
 from flow_manager_core.supervisor import Supervisor
 
@@ -114,7 +115,7 @@ async def _enter(
     backend, backend_context = chosen.backend
     transport, transport_context = chosen.transport
     registry = Registry()
-    life = await stack.enter_async_context(open_journal(settings, *chosen.journal))
+    life = await sheltered(stack, open_journal(settings, *chosen.journal))
     journal = JournalWriter(
         life.journal,
         lambda events: bus.publish(*events),
@@ -124,11 +125,11 @@ async def _enter(
         identify=registry.identity,
     )
     # It outlives all who write.
-    await stack.enter_async_context(journal.running())
+    await sheltered(stack, journal.running())
     ground = _Ground(
-        backend=await stack.enter_async_context(backend.factory(backend_context)),
-        transport=await stack.enter_async_context(transport.factory(transport_context)),
-        group=await stack.enter_async_context(anyio.create_task_group()),
+        backend=await sheltered(stack, backend.factory(backend_context)),
+        transport=await sheltered(stack, transport.factory(transport_context)),
+        group=await sheltered(stack, anyio.create_task_group()),
         bus=bus,
         registry=registry,
         journal=journal,

@@ -42,6 +42,8 @@ PACE = 0.02
 INSTANT = 0.0005
 #: Seconds at the end for what waits.
 LAST_COMMITS = 5.0
+#: What is said to who comes after the end.
+CLOSED = "The journal is closed"
 
 
 class JournalWriter:
@@ -77,6 +79,7 @@ class JournalWriter:
         self._eased = anyio.Event()
         self._events = self._size = 0
         self._busy = False
+        self._ended = False
         self._rested = 0.0
 
     async def write(
@@ -100,7 +103,8 @@ class JournalWriter:
 
     def tell(self, *events: Event) -> None:
         """Have events kept and then published; nobody waits for it."""
-        if not self._busy and not self._waiting and not any(event.kept for event in events):
+        idle = not self._busy and not self._waiting
+        if self._ended or (idle and not any(event.kept for event in events)):
             self._publish(events)
             return
         self._add(Entry(events=events, bodies=_bodies_of(events)))
@@ -152,28 +156,41 @@ class JournalWriter:
                 group.cancel_scope.cancel()
 
     async def run(self) -> None:
-        """Commit for as long as the manager lives."""
-        while True:
-            with anyio.move_on_after(PROBE if self.refuses else float("inf")):
-                while not self._waiting:
-                    self._arrived = anyio.Event()
-                    await self._arrived.wait()
-            if self._waiting:
-                await self._gather()
-                await self._commit_group()
-            else:
-                await self._committer.probe()
+        """Commit until it is cancelled; nothing is written after that."""
+        try:
+            while True:
+                await self._turn()
+        finally:
+            self._end()
 
-    async def drain(self) -> None:
-        """Commit what waits; for the end, when `run` no longer does."""
-        while self._waiting:
+    async def _turn(self) -> None:
+        with anyio.move_on_after(PROBE if self.refuses else float("inf")):
+            while not self._waiting:
+                self._arrived = anyio.Event()
+                await self._arrived.wait()
+        if self._waiting:
+            await self._gather()
             await self._commit_group()
+        else:
+            await self._committer.probe()
+
+    def _end(self) -> None:
+        """Refuse what waits, and what comes."""
+        self._ended = True
+        left = list(self._waiting)
+        self._waiting.clear()
+        for entry in left:
+            entry.error = SystemFault(CLOSED)
+        self._settle(left)
 
     async def _settled(
         self, changes: Sequence[Change] = (), events: Sequence[Event] = (), *, urgent: bool = False
     ) -> Entry:
         done = anyio.Event()
         entry = Entry(changes, events, urgent, done=done)
+        if self._ended:
+            entry.error = SystemFault(CLOSED)
+            return entry
         self._add(entry)
         self._urge()
         await done.wait()

@@ -47,6 +47,7 @@ from flow_manager_core.services import Services
 from flow_manager_core.session import ClientSession
 from flow_manager_core.settings import OnExit, Settings
 from flow_manager_core.settings_check import settings_faults
+from flow_manager_core.shelter import leave, sheltered
 from flow_manager_core.soundness import json_object, media_type_of
 from flow_manager_core.turns import Turns
 from flow_manager_core.version import __version__
@@ -122,7 +123,7 @@ class FlowManager:
             await self._enter(stack)
         except BaseException as error:
             self._stack = None
-            await _leave(stack, error)
+            await leave(stack, error)
             raise
         return self
 
@@ -135,7 +136,7 @@ class FlowManager:
         stack, self._stack = self._stack, None
         if stack is None:
             raise RuntimeError("this manager is not entered")
-        return await _leave(stack, value)
+        return await leave(stack, value)
 
     async def _enter(self, stack: AsyncExitStack) -> None:
         self._host.report()
@@ -149,7 +150,7 @@ class FlowManager:
         stack.callback(self._bus.close)
         self.addresses = []
         for provider, context in self._chosen.frontends:
-            frontend = await stack.enter_async_context(provider.factory(context, self))
+            frontend = await sheltered(stack, provider.factory(context, self))
             self.addresses += frontend.addresses
         # Frontends pass the last words on before they dismiss their clients.
         stack.push_async_callback(self._last_words)
@@ -284,11 +285,3 @@ class FlowManager:
         if self._executor is None:
             raise RuntimeError("this manager is not entered")
         return self._executor
-
-
-async def _leave(stack: AsyncExitStack, error: BaseException | None) -> bool | None:
-    """End the parts; only a cancellation is theirs to see, any other error goes on as it is."""
-    if isinstance(error, anyio.get_cancelled_exc_class()):
-        return await stack.__aexit__(type(error), error, error.__traceback__)
-    await stack.__aexit__(None, None, None)
-    return None

@@ -14,6 +14,7 @@ import anyio
 
 from flow_manager_core.errors import ConfigurationError
 from flow_manager_core.findings import in_thread
+from flow_manager_core.handover import Handover
 from flow_manager_core.journals import Change, Drop, DropThrough, Journal, Put, Table
 from flow_manager_core.models import Fault
 from flow_manager_core.reserve import NAME as RESERVED
@@ -64,17 +65,17 @@ class SqliteJournal(Journal):
         Raises:
             ConfigurationError: the file cannot be read, or is of a later version; it is as it was.
         """
-        journal = None
-        with anyio.move_on_after(CHECKING):
-            journal = await in_thread(cls._opened, folder, deadline)
-        if journal is None:
-            told = f"the journal in {folder} could not be opened within {CHECKING:g} s"
-            raise ConfigurationError([Fault("state_dir", told)])
+        handed = Handover(cls.close)
         try:
-            yield journal
+            with anyio.move_on_after(CHECKING):
+                await in_thread(lambda: handed.give(cls._opened(folder, deadline)))
+            if handed.thing is None:
+                told = f"the journal in {folder} could not be opened within {CHECKING:g} s"
+                raise ConfigurationError([Fault("state_dir", told)])
+            yield handed.thing
         finally:
             with anyio.move_on_after(deadline, shield=True):
-                await in_thread(journal.close)
+                await in_thread(handed.close)
 
     @classmethod
     def _opened(cls, folder: Path, deadline: float) -> SqliteJournal:

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from flow_manager_core.bus import EventBus, EventsLost, Subscription
-from flow_manager_core.events import SocketConnected, SocketDisconnected
+from flow_manager_core.events import PassingActivity, SocketConnected, SocketDisconnected
 
 pytestmark = pytest.mark.anyio
 
@@ -86,6 +86,20 @@ async def test_a_subscriber_gets_what_it_wants_and_may_change_its_mind() -> None
             SocketDisconnected,
         ]
         assert len([e async for e in other]) == 4
+
+
+async def test_who_changes_its_mind_while_it_is_behind_misses_nothing_from_there_on() -> None:
+    bus = EventBus()
+    line = PassingActivity(container_id="", activity_type="x", message="", details={})
+    with bus.subscribe() as choosy:
+        choosy.wants = lambda kind: kind is SocketDisconnected
+        bus.publish(event(1))
+        assert choosy.caught_up
+        bus.publish(ended(2), event(3), ended(4), event(5), line)
+        assert [(await anext(choosy)).container_id for _ in "12"] == ["2", "4"]
+        choosy.wants = None
+        bus.close()
+        assert [e.container_id async for e in choosy] == ["5"]
 
 
 async def test_what_no_subscriber_wants_is_not_wanted() -> None:

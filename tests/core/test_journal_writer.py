@@ -177,6 +177,30 @@ async def until(check: Callable[[], bool]) -> None:
             await anyio.sleep(0.001)
 
 
+async def test_whoever_writes_when_the_writer_has_ended_is_refused() -> None:
+    def publish(_events: object) -> None:
+        raise ValueError("a subscriber's own fault")
+
+    writer = JournalWriter(MemoryJournal(), publish, epoch="e")
+
+    async def write(key: str) -> None:
+        with anyio.CancelScope(shield=True), pytest.raises(SystemFault):
+            await writer.write(Put(Table.FACTS, key, b"1"))
+
+    async def end() -> None:
+        with pytest.raises(ValueError, match="a subscriber's"):
+            await writer.run()
+
+    async with anyio.create_task_group() as group:
+        for number in range(journal_writer.GROUP + 10):
+            group.start_soon(write, str(number))
+        await anyio.wait_all_tasks_blocked()
+        group.start_soon(end)
+    with pytest.raises(SystemFault, match="closed"):
+        await writer.write(Put(Table.FACTS, "later", b"1"))
+    await writer.flushed()
+
+
 async def test_an_event_that_is_not_json_is_left_out_and_the_rest_is_kept() -> None:
     journal = Moody()
     async with running(journal) as (writer, heard):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -225,3 +226,21 @@ async def test_a_disk_that_hangs_is_given_up_by_name_and_used_again_once_it_answ
                     await anyio.sleep(0.01)
         assert set(await journal.get(Table.FACTS, ["a", "b", "c", "d"])) >= {"a", "d"}
         assert await journal.get(Table.FACTS, ["c"]) == {}
+
+
+async def test_who_is_cancelled_while_it_is_opened_leaves_nothing_open(frozen_disk: Path) -> None:
+    async with SqliteJournal.open(frozen_disk):
+        pass
+    with halted(frozen_disk), anyio.move_on_after(0.3) as opening:
+        async with SqliteJournal.open(frozen_disk):
+            raise AssertionError("opened on a disk that does not answer")
+    assert opening.cancelled_caught
+    with anyio.fail_after(10):
+        while open_files(frozen_disk):
+            await anyio.sleep(0.01)
+
+
+def open_files(folder: Path) -> list[str]:
+    """Which files in a folder this process has open."""
+    names = (os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+    return [name for name in names if name.startswith(str(folder))]

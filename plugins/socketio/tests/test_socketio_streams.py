@@ -11,14 +11,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
+import orjson
 import pytest
 
 from flow_manager_core import FlowManager, PluginHost, Settings
 from flow_manager_core.contracts import Selection
 from flow_manager_core.errors import InvalidRequest
-from flow_manager_core.events import StatusChanged
+from flow_manager_core.events import Event, StatusChanged
 from flow_manager_core.framing import encode_frame
-from flow_manager_core.models import ContainerState, Message
+from flow_manager_core.log import get_log
+from flow_manager_core.models import Client, ContainerState, Message
 from flow_manager_core.selection import EVERYTHING, Identity
 from flow_manager_core.testing.memory_backend import (
     SCRIPTED,
@@ -29,7 +31,8 @@ from flow_manager_core.testing.memory_backend import (
 from flow_manager_core.testing.memory_transport import MemoryNetwork, memory_transport_provider
 from flow_manager_socketio import plugin
 from flow_manager_socketio.access import Access
-from flow_manager_socketio.rooms import Rooms
+from flow_manager_socketio.relay import Relay
+from flow_manager_socketio.rooms import ClientFeed, Rooms
 from flow_manager_socketio.settings import SocketIOSettings
 
 pytestmark = pytest.mark.anyio
@@ -158,6 +161,44 @@ async def test_a_crowd_that_comes_back_at_once_misses_nothing(meeting: Any) -> N
         for person in people:
             heard = numbers(person)
             assert heard == list(range(heard[0], last + 1))
+
+
+async def test_who_joins_while_the_relay_is_behind_hears_what_came_when_nobody_listened() -> None:
+    passed: list[tuple[int, list[str]]] = []
+    missed: list[Event] = []
+    tap = anyio.Event()
+
+    async def emit(_name: str, body: orjson.Fragment, _rooms: object) -> None:
+        passed.append((json.loads(orjson.dumps(body)).get("seq", 0), sorted(inside)))
+        await tap.wait()
+
+    async def outlet(event: Event) -> None:
+        missed.append(event)
+
+    inside: set[str] = set()
+    async with speaking() as speaker, anyio.create_task_group() as group:
+        manager, start = speaker.manager, speaker.manager.position
+        rooms = Rooms(
+            manager.selects, lambda sid, _: inside.add(sid), lambda sid, _: inside.discard(sid)
+        )
+        relay = Relay(manager, emit, rooms, get_log("test"))
+        await group.start(relay.run)
+        rooms.enter("gone", EVERYTHING)
+        await speaker.says(*range(3))
+        rooms.leave("gone")
+        await speaker.says(*range(4))
+        client = ClientFeed("client", rooms, lambda: relay.at)
+        manager.session(Client("socketio", "client"), outlet, client).listen(EVERYTHING, start)
+        with anyio.fail_after(5):
+            while "client" not in inside:
+                await anyio.sleep(0.001)
+            tap.set()
+            last = await speaker.says("last")
+            while max(passed)[0] < last:
+                await anyio.sleep(0.001)
+        heard = [event.seq for event in missed] + [n for n, who in passed if n and "client" in who]
+        assert heard == list(range(start.seq + 1, last + 1))
+        group.cancel_scope.cancel()
 
 
 async def test_a_client_that_reads_slowly_is_given_it_all_and_is_not_dropped(raw: Any) -> None:

@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Generator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -34,13 +37,14 @@ MARKER = "blocks_loop"
 
 @frozen
 class Blocked:
-    """One step that held the loop: who it was, and for how many seconds."""
+    """One step that held the loop: who it was, for how many seconds, and where it was then."""
 
     who: str
     seconds: float
+    where: str = ""
 
     def __str__(self) -> str:
-        return f"{self.seconds:.3f} s in {self.who}"
+        return f"{self.seconds:.3f} s in {self.who}{self.where}"
 
 
 class RunQueueClock:
@@ -92,6 +96,45 @@ class CollectorClock:
             self._spent += now - self._begun
 
 
+class Lookout:
+    """Looks, from a thread of its own, where the watched thread is while a step takes long.
+
+    Args:
+        thread: the watched one.
+        patience: seconds of a step after which it is looked at.
+    """
+
+    def __init__(self, thread: int, patience: float) -> None:
+        #: When the step under way began; 0: there is none.
+        self.began: float = 0.0
+        self._thread = thread
+        self._patience = patience
+        self._seen = (0.0, "")
+        self._over = threading.Event()
+        threading.Thread(target=self._look, name="loop-lookout", daemon=True).start()
+
+    def seen(self, began: float) -> str:
+        """Where the step was that began then, innermost last; empty: nobody looked."""
+        return self._seen[1] if self._seen[0] == began else ""
+
+    def close(self) -> None:
+        """Look no more."""
+        self._over.set()
+
+    def _look(self) -> None:
+        while not self._over.wait(self._patience / 2):
+            began = self.began
+            long = began and time.monotonic() - began > self._patience
+            if long and self._seen[0] != began:
+                frame = sys._current_frames().get(self._thread)
+                self._seen = (began, "".join(_places(frame)))
+
+
+def _places(frame: FrameType | None, most: int = 8) -> list[str]:
+    stack = traceback.extract_stack(frame)[-most:]
+    return [f"\n    {one.filename}:{one.lineno} {one.name}" for one in stack]
+
+
 @define
 class LoopWatch:
     """Times the steps of the loop on the thread that made it.
@@ -105,18 +148,25 @@ class LoopWatch:
     _crowd: RunQueueClock = field(factory=RunQueueClock)
     _collector: CollectorClock = field(factory=CollectorClock)
     _thread: int = field(factory=threading.get_ident)
+    _lookout: Lookout = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._lookout = Lookout(self._thread, self.bound / 2)
 
     def begin(self) -> tuple[float, float]:
         """Return what `end` needs to know of a step's beginning."""
-        return time.monotonic(), self._crowd.read() + self._collector.read()
+        self._lookout.began = began = time.monotonic()
+        return began, self._crowd.read() + self._collector.read()
 
     def end(self, begun: tuple[float, float], who: object) -> None:
         """Take note of a step that was too long."""
-        if time.monotonic() - begun[0] > self.bound:
-            now, waited = self.begin()
-            seconds = now - begun[0] - (waited - begun[1])
-            if seconds > self.bound:
-                self.found.append(Blocked(repr(who), seconds))
+        self._lookout.began = 0.0
+        wall = time.monotonic() - begun[0]
+        if wall > self.bound:
+            waited = self._crowd.read() + self._collector.read() - begun[1]
+            if wall - waited > self.bound:
+                where = self._lookout.seen(begun[0])
+                self.found.append(Blocked(repr(who), wall - waited, where))
 
     def account(self) -> tuple[float, float]:
         """Return what `stretch` needs to know of a time's beginning."""
@@ -133,6 +183,7 @@ class LoopWatch:
 
     def close(self) -> None:
         """End the watch."""
+        self._lookout.close()
         self._crowd.close()
         self._collector.close()
 

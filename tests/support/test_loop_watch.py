@@ -34,7 +34,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
 def test_a_sleeping_coroutine_fails_its_test_on_both_loops(run):
     result = run("async def test_it():\n    time.sleep(2)\n")
     result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines(["The event loop was blocked:", "*2.??? s in *"])
+    result.stdout.fnmatch_lines(["The event loop was blocked:", "*2.??? s in *", "*py:4 test_it"])
 
 
 def test_a_blocking_async_fixture_is_an_error(run):

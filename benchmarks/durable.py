@@ -25,10 +25,10 @@ import anyio
 from benchmarks.one import alone
 from benchmarks.rows import Row
 from flow_manager_core import FlowManager, Settings
-from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journal.writer import JournalWriter
 from flow_manager_core.journals import DropThrough, Put, Table, number_key
 from flow_manager_core.settings import OnExit
-from flow_manager_core.sqlite_journal import SqliteJournal
+from flow_manager_core.sqlite.journal import SqliteJournal
 
 #: Who writes at a time, and so what a group can hold; bytes of each value.
 WRITERS, SIZE = 50, 200

@@ -15,7 +15,7 @@ from flow_manager_core.providers import (
     ProviderContext,
     RecoveryProvider,
 )
-from flow_manager_core.sqlite_journal import SqliteJournal
+from flow_manager_core.sqlite.journal import SqliteJournal
 from flow_manager_core.wire import standard_format
 
 

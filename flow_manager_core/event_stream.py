@@ -21,7 +21,7 @@ from flow_manager_core.bus import EventBus, EventsLost, Subscription
 from flow_manager_core.errors import FlowManagerError, SystemFault
 from flow_manager_core.event_log import Identify, LoggedEvent, event_of, events_of
 from flow_manager_core.events import Event, GapFound, SnapshotTaken
-from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journal.writer import JournalWriter
 from flow_manager_core.journals import Table, number_key
 from flow_manager_core.log import get_log
 from flow_manager_core.selection import EVERYTHING, Identity, Position, Selection

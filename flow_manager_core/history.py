@@ -19,7 +19,7 @@ from flow_manager_core.event_log import LoggedEvent, events_of
 from flow_manager_core.event_walk import EventWalk
 from flow_manager_core.events import ActivityLogged, MessageReceived
 from flow_manager_core.history_requests import HistoryCursor
-from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journal.writer import JournalWriter
 from flow_manager_core.jsontext import dumps
 
 #: Bytes of lines in one answer.

@@ -29,8 +29,8 @@ from flow_manager_core.health_checks.keeper import Heal, HealthKeeper
 from flow_manager_core.health_checks.probes import Probes
 from flow_manager_core.history import History
 from flow_manager_core.instance_folder import Workplace
-from flow_manager_core.journal_life import open_journal
-from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journal.life import open_journal
+from flow_manager_core.journal.writer import JournalWriter
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.lifecycle import RunEnded
 from flow_manager_core.listening import Listeners, Onlooking

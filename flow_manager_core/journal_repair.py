@@ -18,7 +18,7 @@ from flow_manager_core.journals import Table
 from flow_manager_core.models import Fault
 from flow_manager_core.past import EPOCH
 from flow_manager_core.settings import Settings
-from flow_manager_core.sqlite_file import (
+from flow_manager_core.sqlite.file import (
     FORMER,
     MIGRATIONS,
     NAME,

@@ -1,7 +1,7 @@
 """What a journal is: ordered tables of texts, changed in whole groups that last.
 
 A journal knows nothing of what it keeps. What its values mean, and which changes belong together,
-is said by those who write; `journal_writer` brings their changes here, many at a time.
+is said by those who write; `journal.writer` brings their changes here, many at a time.
 """
 
 from __future__ import annotations

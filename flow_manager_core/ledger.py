@@ -10,7 +10,7 @@ from attrs import evolve
 
 from flow_manager_core.desired import Desired, Wish
 from flow_manager_core.errors import SystemFault
-from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journal.writer import JournalWriter
 from flow_manager_core.journals import Drop, Table
 from flow_manager_core.log import get_log
 from flow_manager_core.models import Container

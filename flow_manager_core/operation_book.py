@@ -17,7 +17,7 @@ from attrs import evolve
 
 from flow_manager_core.booked import Asked, Booked, OperationState
 from flow_manager_core.errors import FlowManagerError, ShuttingDown, SystemFault
-from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journal.writer import JournalWriter
 from flow_manager_core.journals import Table
 from flow_manager_core.log import get_log
 from flow_manager_core.past import legible

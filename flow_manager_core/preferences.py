@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journal.writer import JournalWriter
 from flow_manager_core.log import get_log
 from flow_manager_core.past import fact_entry
 

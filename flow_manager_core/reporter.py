@@ -17,7 +17,7 @@ from flow_manager_core.events import (
     SocketConnected,
     SocketDisconnected,
 )
-from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journal.writer import JournalWriter
 from flow_manager_core.journals import Change
 from flow_manager_core.log import ROOT, get_log
 from flow_manager_core.metrics import Metrics

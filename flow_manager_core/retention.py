@@ -14,7 +14,7 @@ from attrs import frozen
 
 from flow_manager_core.errors import SystemFault
 from flow_manager_core.event_log import events_of
-from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journal.writer import JournalWriter
 from flow_manager_core.journals import Drop, DropThrough, Table
 from flow_manager_core.jsontext import loads
 from flow_manager_core.log import get_log

@@ -15,7 +15,7 @@ from flow_manager_core.gate import Gate
 from flow_manager_core.health_checks.keeper import HealthKeeper
 from flow_manager_core.history import History
 from flow_manager_core.instance_folder import Workplace
-from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journal.writer import JournalWriter
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.listening import Listeners
 from flow_manager_core.log_following import LogFollower

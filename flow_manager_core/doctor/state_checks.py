@@ -11,7 +11,7 @@ from pathlib import Path
 import flow_manager_core
 from flow_manager_core.doctor.study import Study
 from flow_manager_core.findings import Finding, NotExamined, Scene, error, fine, warning
-from flow_manager_core.sqlite_file import FORMER, NAME, UNREADABLE, look_back
+from flow_manager_core.sqlite.file import FORMER, NAME, UNREADABLE, look_back
 
 PERMISSIONS = "Verify permissions of the state folder, or run as the user that runs the service"
 #: Seconds by which two readings of one clock may differ.

@@ -20,7 +20,7 @@ from flow_manager_core.picking import Picked
 from flow_manager_core.providers import Provider, ProviderContext
 from flow_manager_core.settings import Settings
 from flow_manager_core.settings_check import settings_faults
-from flow_manager_core.sqlite_file import UNREADABLE, look_back
+from flow_manager_core.sqlite.file import UNREADABLE, look_back
 
 #: Seconds for the state folder, which may be on a disk that hangs; nothing is known of it then.
 LOOKING_BACK = 10.0

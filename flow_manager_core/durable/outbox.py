@@ -17,7 +17,7 @@ from flow_manager_core.durable.limits import Limits
 from flow_manager_core.durable.settling import AGAIN, Settler, message_id_of
 from flow_manager_core.errors import FlowManagerError, InvalidRequest, SystemFault
 from flow_manager_core.framing import HEADER, encode_frame
-from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journal.writer import JournalWriter
 from flow_manager_core.journals import Change, Put, Table
 from flow_manager_core.log import get_log
 from flow_manager_core.models import Fault, Message

@@ -13,7 +13,7 @@ from flow_manager_core.durable.letters import Reason
 from flow_manager_core.durable.limits import Limits
 from flow_manager_core.durable.outbox import Outbox
 from flow_manager_core.errors import FlowManagerError
-from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journal.writer import JournalWriter
 from flow_manager_core.lines import LineMaker
 from flow_manager_core.log import get_log
 from flow_manager_core.registry import ContainerRecord

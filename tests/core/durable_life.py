@@ -21,7 +21,7 @@ from flow_manager_core.durable.post import Post
 from flow_manager_core.errors import SystemFault
 from flow_manager_core.event_log import LoggedEvent, events_of
 from flow_manager_core.events import Event, now
-from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journal.writer import JournalWriter
 from flow_manager_core.journals import Change, Journal, Table
 from flow_manager_core.memory_journal import MemoryJournal
 from flow_manager_core.metrics import Metrics

@@ -15,7 +15,7 @@ from flow_manager_core.caller import Caller
 from flow_manager_core.contracts import Position, Selection
 from flow_manager_core.event_stream import EventSource, EventStream, Present
 from flow_manager_core.events import Event, GapFound, MessageReceived, SnapshotTaken
-from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journal.writer import JournalWriter
 from flow_manager_core.journals import DropThrough, Table, number_key
 from flow_manager_core.listening import Listeners
 from flow_manager_core.memory_journal import MemoryJournal

@@ -10,11 +10,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from flow_manager_core import journal_writer
 from flow_manager_core.errors import SystemFault
 from flow_manager_core.event_log import events_of
+from flow_manager_core.journal import writer
 from flow_manager_core.journals import Table
-from flow_manager_core.sqlite_file import look_back
+from flow_manager_core.sqlite.file import look_back
 from flow_manager_core.testing.memory_backend import SCRIPTED, MemoryEngine
 from flow_manager_core.testing.memory_transport import MemoryNetwork
 from tests.core.test_manager import House, hold, house
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(autouse=True)
 def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_writer, "PROBE", 0.05)
+    monkeypatch.setattr(writer, "PROBE", 0.05)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from flow_manager_core import event_walk, history
 from flow_manager_core.errors import ContainerNotFound, InvalidRequest
 from flow_manager_core.events import ActivityLogged, Event, MessageReceived, StatusChanged
 from flow_manager_core.history import History, Wanted
-from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journal.writer import JournalWriter
 from flow_manager_core.journals import DropThrough, Put, Table, number_key
 from flow_manager_core.jsontext import dumps
 from flow_manager_core.memory_journal import MemoryJournal

@@ -11,7 +11,7 @@ import pytest
 from flow_manager_core.bus import EventBus
 from flow_manager_core.errors import ChannelError
 from flow_manager_core.events import now
-from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journal.writer import JournalWriter
 from flow_manager_core.logs import ConsoleFormatter, JsonFormatter
 from flow_manager_core.memory_journal import MemoryJournal
 from flow_manager_core.metrics import Metrics

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from flow_manager_core import journal_writer
 from flow_manager_core.errors import SystemFault
 from flow_manager_core.event_log import PAGE, LoggedEvent, events_of
 from flow_manager_core.events import (
@@ -17,7 +16,8 @@ from flow_manager_core.events import (
     ImagePullProgressed,
     MessageReceived,
 )
-from flow_manager_core.journal_writer import CROWDED, CROWDED_BYTES, JournalWriter
+from flow_manager_core.journal import writer as journal_writer
+from flow_manager_core.journal.writer import CROWDED, CROWDED_BYTES, JournalWriter
 from flow_manager_core.journals import Change, Drop, JournalHangs, Put, Table, number_key
 from flow_manager_core.memory_journal import MemoryJournal
 

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from flow_manager_core.desired import Wish
-from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journal.writer import JournalWriter
 from flow_manager_core.ledger import Ledger
 from flow_manager_core.memory_journal import MemoryJournal
 from flow_manager_core.past import Past, read_past

@@ -13,7 +13,7 @@ import pytest
 from flow_manager_core import retention
 from flow_manager_core.event_log import events_of
 from flow_manager_core.events import Event, MessageReceived
-from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journal.writer import JournalWriter
 from flow_manager_core.journals import Put, Table, number_key
 from flow_manager_core.memory_journal import MemoryJournal
 from flow_manager_core.retention import Keeping, Pruner, keeping_of

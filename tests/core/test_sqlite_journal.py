@@ -17,9 +17,9 @@ from flow_manager_core.desired import Desired, Wish
 from flow_manager_core.errors import ConfigurationError, SystemFault
 from flow_manager_core.journals import Drop, JournalHangs, Put, Table
 from flow_manager_core.past import read_past
-from flow_manager_core.reserve import RESERVE
-from flow_manager_core.sqlite_file import MIGRATIONS, PAGE, look_back
-from flow_manager_core.sqlite_journal import SqliteJournal
+from flow_manager_core.sqlite.file import MIGRATIONS, PAGE, look_back
+from flow_manager_core.sqlite.journal import SqliteJournal
+from flow_manager_core.sqlite.reserve import RESERVE
 from tests.support.disks import frozen_disk_at, halted, small_disk_at
 
 pytestmark = pytest.mark.anyio

@@ -18,7 +18,7 @@ import pytest
 
 from flow_manager_core.desired import Desired, Wish
 from flow_manager_core.past import desired_entry
-from flow_manager_core.sqlite_journal import SqliteJournal
+from flow_manager_core.sqlite.journal import SqliteJournal
 from flow_manager_unix_socket.place import Place
 from tests.doctor.machine import Fault, Machine, machine, named_and_no_other
 from tests.support.registry import free_port

@@ -24,7 +24,7 @@ import attrs
 
 from flow_manager_cli.main import main
 from flow_manager_core.journals import Change, Table
-from flow_manager_core.sqlite_journal import SqliteJournal
+from flow_manager_core.sqlite.journal import SqliteJournal
 from flow_manager_docker import plugin as docker_plugin
 from flow_manager_process import plugin as process_plugin
 from flow_manager_unix_socket import plugin as unix_socket_plugin

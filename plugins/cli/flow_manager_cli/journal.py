@@ -9,11 +9,11 @@ from typing import Any
 
 from flow_manager_core.configuration import read_configuration
 from flow_manager_core.errors import ConfigurationError
-from flow_manager_core.journal_export import EXPORTS, exported
+from flow_manager_core.journal.export import EXPORTS, exported
 from flow_manager_core.journal_repair import faults_of_journal, rebuild_journal
 from flow_manager_core.models import Fault
 from flow_manager_core.settings import Settings
-from flow_manager_core.sqlite_file import UNREADABLE
+from flow_manager_core.sqlite.file import UNREADABLE
 
 #: Exit codes: it is as it should be; something is wrong with the file.
 SOUND, AMISS = 0, 1

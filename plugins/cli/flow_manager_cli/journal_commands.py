@@ -10,7 +10,7 @@ import click
 
 from flow_manager_cli import journal as journals
 from flow_manager_cli.options import finding, given_settings
-from flow_manager_core.journal_export import EXPORTS
+from flow_manager_core.journal.export import EXPORTS
 
 
 @click.group()

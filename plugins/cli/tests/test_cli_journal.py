@@ -18,11 +18,11 @@ from flow_manager_core.desired import Desired
 from flow_manager_core.durable.dead import DeadLetters
 from flow_manager_core.durable.letters import End, Letter, Reason, Status, row_of
 from flow_manager_core.events import Event, MessageReceived
-from flow_manager_core.journal_writer import JournalWriter
+from flow_manager_core.journal.writer import JournalWriter
 from flow_manager_core.journals import Journal, Put, Table, number_key
 from flow_manager_core.past import EPOCH, desired_entry, fact_entry, read_past
-from flow_manager_core.sqlite_file import MIGRATIONS
-from flow_manager_core.sqlite_journal import SqliteJournal
+from flow_manager_core.sqlite.file import MIGRATIONS
+from flow_manager_core.sqlite.journal import SqliteJournal
 
 #: Bytes; SQLite's own default.
 PAGE = 4096

@@ -16,12 +16,12 @@ from attrs import define, evolve, field
 from flow_manager_core.errors import FlowManagerError, SystemFault
 from flow_manager_core.event_log import Identify, line_of, pages_of
 from flow_manager_core.events import Event
+from flow_manager_core.journal.refusal import Refusal
 from flow_manager_core.journals import Change, Journal, JournalHangs, Put
 from flow_manager_core.jsontext import dumps
 from flow_manager_core.log import get_log
 from flow_manager_core.metrics import Metrics
 from flow_manager_core.past import fact_entry
-from flow_manager_core.refusal import Refusal
 from flow_manager_core.selection import Identity
 from flow_manager_core.wire import event_body
 

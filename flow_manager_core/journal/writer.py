@@ -18,10 +18,10 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from flow_manager_core.committing import Committer, Entry
 from flow_manager_core.errors import SystemFault
 from flow_manager_core.event_log import Identify
 from flow_manager_core.events import Event
+from flow_manager_core.journal.committing import Committer, Entry
 from flow_manager_core.journals import Change, Journal
 from flow_manager_core.jsontext import dumps
 from flow_manager_core.metrics import Metrics

@@ -12,7 +12,7 @@ from flow_manager_core.errors import SystemFault
 from flow_manager_core.event_log import events_of
 from flow_manager_core.journals import Table, number_key
 from flow_manager_core.jsontext import loads
-from flow_manager_core.sqlite_file import MIGRATIONS, NAME, LaterVersion, look_at, version_of
+from flow_manager_core.sqlite.file import MIGRATIONS, NAME, LaterVersion, look_at, version_of
 
 #: What can be asked for, and the tables in which that stands.
 EXPORTS: Mapping[str, tuple[Table, ...]] = {
@@ -31,7 +31,7 @@ def exported(folder: Path, names: Collection[str], since: int) -> Iterator[dict[
         since: of events only those with a greater number.
 
     Raises:
-        One of `sqlite_file.UNREADABLE`: it cannot be read, or no further.
+        One of `sqlite.file.UNREADABLE`: it cannot be read, or no further.
     """
     with closing(look_at(folder / NAME)) as base:
         if version_of(base) > len(MIGRATIONS):

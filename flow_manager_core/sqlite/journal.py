@@ -14,13 +14,13 @@ import anyio
 
 from flow_manager_core.errors import ConfigurationError
 from flow_manager_core.findings import in_thread
-from flow_manager_core.handover import Handover
 from flow_manager_core.journals import Change, Drop, DropThrough, Journal, Put, Table
 from flow_manager_core.models import Fault
-from flow_manager_core.reserve import NAME as RESERVED
-from flow_manager_core.reserve import Reserve
-from flow_manager_core.sqlite_file import NAME, UNREADABLE, connect, open_file, transaction
-from flow_manager_core.sqlite_lane import Lane
+from flow_manager_core.sqlite.file import NAME, UNREADABLE, connect, open_file, transaction
+from flow_manager_core.sqlite.handover import Handover
+from flow_manager_core.sqlite.lane import Lane
+from flow_manager_core.sqlite.reserve import NAME as RESERVED
+from flow_manager_core.sqlite.reserve import Reserve
 
 #: Seconds for one call of a disk. One that is merely slow, such as a disk that spins up or one of
 #: a network, answers long before.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -147,10 +148,21 @@ class Executor:
             if errand.asked is None:
                 return await work()
             await self._services.aftermath.look()
+            if record is not None and errand.asked.key in self._services.book.open:
+                await self._finish(record)
             return await self._services.book.carry_out(errand.asked, record, work)
         finally:
             # What it did is told before it is answered, and before the next one's turn.
             await self._services.journal.flushed()
+
+    async def _finish(self, record: ContainerRecord) -> None:
+        """Let what an earlier life was cut off in come to its end, and see whether it was that."""
+        try:
+            async with self._held(record):
+                pass
+        except FlowManagerError:
+            return  # it stands in the way of the work itself, which says so
+        await self._services.aftermath.look()
 
     async def _reported(self, errand: Errand, record: ContainerRecord | None, work: Work) -> Any:
         try:
@@ -195,6 +207,18 @@ class Executor:
     async def _alone(
         self, operation: Operation, record: ContainerRecord, request: Request, turn: Turn
     ) -> Any:
+        async with self._held(record):
+            if operation.verb != "create":
+                record.made()
+            return await operation.run(self._services, record, request, turn)
+
+    @asynccontextmanager
+    async def _held(self, record: ContainerRecord) -> AsyncIterator[None]:
+        """Have a container for oneself, with nothing left to be done about it from before.
+
+        Raises:
+            FlowManagerError: that cannot be had now.
+        """
         await self._services.gate.require()
         # Twice: what recovery holds is given up, and what it took up while we waited as well.
         self._services.recovery.cancel(record)
@@ -202,9 +226,7 @@ class Executor:
             await self._services.gate.require()
             self._services.recovery.cancel(record)
             await self._services.settle(record)
-            if operation.verb != "create":
-                record.made()
-            return await operation.run(self._services, record, request, turn)
+            yield
 
     def _unexpected(self, error: Exception, name: str) -> SystemFault:
         self._log.error("An unexpected fault", operation=name, exc_info=error)

@@ -13,6 +13,7 @@ from attrs import evolve
 
 from flow_manager_core.aftermath import cut_off
 from flow_manager_core.booked import Booked, OperationState
+from flow_manager_core.convergence import Converger
 from flow_manager_core.errors import FlowManagerError, InvalidRequest
 from flow_manager_core.journals import DropThrough, Table
 from flow_manager_core.testing.memory_backend import SCRIPTED, MemoryEngine
@@ -115,6 +116,25 @@ async def test_what_was_cut_off_and_came_about_all_the_same_is_said_to_have_succ
         assert told["answer"] == {"container_id": key, "status": status}
         again = await h.ask(request_name, container_id=key, request_id="r1")
         assert again == {**told["answer"], "request_id": "r1"}
+
+
+@pytest.mark.parametrize("busy", [True, False], ids=["being finished", "not begun"])
+async def test_a_delete_that_is_asked_for_again_before_it_is_finished_has_its_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch, busy: bool
+) -> None:
+    async with world.life() as h:
+        key = await h.create("stubborn", stop_timeout=0.5)
+        await world.cut_off(h, "stop", "before", "delete_container", container_id=key)
+    if not busy:
+        monkeypatch.setattr(Converger, "consider", lambda *_: None)
+    async with world.life() as h:
+        (record,) = services(h).registry
+        with anyio.fail_after(5):
+            while busy and not record.lock.locked():
+                await anyio.sleep(0.001)
+        again = await h.ask("delete_container", container_id=key, request_id="r1")
+        assert again == {"container_id": key, "status": "deleted", "request_id": "r1"}
+        assert (await operation(h, "r1"))["state"] == "succeeded"
 
 
 async def test_a_create_that_was_cut_off_is_made_by_the_same_request(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -127,7 +128,7 @@ async def busy(manager: FlowManager) -> None:
 async def test_host_can_cancel_at_any_moment(tmp_path: Path, journal: str) -> None:
     done = 0
     # Steps of the event loop; what a disk takes part in has more of them.
-    moments = range(0, 200, 2) if journal == "memory" else range(0, 12_000, 400)
+    moments = range(0, 200, 2) if journal == "memory" else range(0, 12_000, 600)
     for steps in moments:
         manager = managed(journal=journal, state_dir=tmp_path)
         with anyio.CancelScope() as scope:
@@ -177,3 +178,26 @@ async def test_clients_of_a_host_that_is_cancelled_are_answered_and_told() -> No
     assert scope.cancel_called
     assert [event for event, _ in answers] == ["container_stopped"]
     assert {"status_changed", "manager_stopping"} <= set(heard)
+
+
+def test_asyncios_own_cancellations_end_a_manager() -> None:
+    manager = managed()
+
+    async def live() -> None:
+        async with manager:
+            await manager.execute("create_container", {"image": "memory", "start": True})
+            await asyncio.sleep(60)
+
+    async def host() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await live()
+        task = asyncio.create_task(live())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert await told_of_a_create(manager) == "activity_log"
+
+    asyncio.run(host())

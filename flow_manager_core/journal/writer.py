@@ -24,6 +24,7 @@ from flow_manager_core.events import Event
 from flow_manager_core.journal.committing import Committer, Entry
 from flow_manager_core.journals import Change, Journal
 from flow_manager_core.jsontext import dumps
+from flow_manager_core.log import get_log
 from flow_manager_core.metrics import Metrics
 from flow_manager_core.selection import Identity
 from flow_manager_core.wire import event_body
@@ -50,11 +51,8 @@ class JournalWriter:
     """Commits in groups; `run` is the one task that does it.
 
     Args:
-        publish: takes events in their order, each once it is kept.
-        epoch: names the journal in whose order the events are numbered.
-        last: the number of the last event that it has.
-        metrics: counts the commits.
-        identify: says what filters must know of a container, from its full id.
+        publish, epoch, last, identify: see `Committer`.
+        metrics: counts the commits; left out: for nobody.
     """
 
     def __init__(
@@ -181,6 +179,9 @@ class JournalWriter:
         self._waiting.clear()
         for entry in left:
             entry.error = SystemFault(CLOSED)
+        # Who waits for a write is told; of events that are only told, nobody else knows.
+        if lost := sum(len(entry.events) for entry in left if entry.done is None):
+            get_log("journal").error("The journal closed before all events were kept", count=lost)
         self._settle(left)
 
     async def _settled(

@@ -177,7 +177,9 @@ async def until(check: Callable[[], bool]) -> None:
             await anyio.sleep(0.001)
 
 
-async def test_whoever_writes_when_the_writer_has_ended_is_refused() -> None:
+async def test_whoever_writes_when_the_writer_has_ended_is_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def publish(_events: object) -> None:
         raise ValueError("a subscriber's own fault")
 
@@ -195,7 +197,9 @@ async def test_whoever_writes_when_the_writer_has_ended_is_refused() -> None:
         for number in range(journal_writer.GROUP + 10):
             group.start_soon(write, str(number))
         await anyio.wait_all_tasks_blocked()
+        writer.tell(MessageReceived(container_id=KEY, message={"data": 1}))
         group.start_soon(end)
+    assert "The journal closed before all events were kept" in caplog.text
     with pytest.raises(SystemFault, match="closed"):
         await writer.write(Put(Table.FACTS, "later", b"1"))
     await writer.flushed()

@@ -231,13 +231,21 @@ async def test_a_disk_that_hangs_is_given_up_by_name_and_used_again_once_it_answ
 async def test_who_is_cancelled_while_it_is_opened_leaves_nothing_open(frozen_disk: Path) -> None:
     async with SqliteJournal.open(frozen_disk):
         pass
-    with halted(frozen_disk), anyio.move_on_after(0.3) as opening:
-        async with SqliteJournal.open(frozen_disk):
-            raise AssertionError("opened on a disk that does not answer")
+    with halted(frozen_disk), anyio.CancelScope() as opening:
+        async with anyio.create_task_group() as group:
+            group.start_soon(cancel_once_open, frozen_disk, opening)
+            async with SqliteJournal.open(frozen_disk):
+                raise AssertionError("opened on a disk that does not answer")
     assert opening.cancelled_caught
     with anyio.fail_after(10):
         while open_files(frozen_disk):
             await anyio.sleep(0.01)
+
+
+async def cancel_once_open(folder: Path, scope: anyio.CancelScope) -> None:
+    while not open_files(folder):
+        await anyio.sleep(0.001)
+    scope.cancel()
 
 
 def open_files(folder: Path) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -175,7 +175,8 @@ async def test_clients_of_a_host_that_is_cancelled_are_answered_and_told() -> No
                     await clients.start(ask)
                     await anyio.wait_all_tasks_blocked()
                     scope.cancel()
-    assert scope.cancel_called
+                    await anyio.sleep_forever()
+    assert scope.cancelled_caught
     assert [event for event, _ in answers] == ["container_stopped"]
     assert {"status_changed", "manager_stopping"} <= set(heard)
 
@@ -183,17 +184,19 @@ async def test_clients_of_a_host_that_is_cancelled_are_answered_and_told() -> No
 def test_asyncios_own_cancellations_end_a_manager() -> None:
     manager = managed()
 
-    async def live() -> None:
+    async def live(begun: Callable[[], object]) -> None:
         async with manager:
             await manager.execute("create_container", {"image": "memory", "start": True})
-            await asyncio.sleep(60)
+            begun()
+            await asyncio.Event().wait()
 
     async def host() -> None:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await live()
-        task = asyncio.create_task(live())
-        await asyncio.sleep(0.1)
+            async with asyncio.timeout(None) as limit:
+                await live(lambda: limit.reschedule(0))
+        begun = asyncio.Event()
+        task = asyncio.create_task(live(begun.set))
+        await begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

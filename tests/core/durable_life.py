@@ -22,7 +22,7 @@ from flow_manager_core.errors import SystemFault
 from flow_manager_core.event_log import LoggedEvent, events_of
 from flow_manager_core.events import Event, now
 from flow_manager_core.journal.writer import JournalWriter
-from flow_manager_core.journals import Change, Journal, Table
+from flow_manager_core.journals import Change, Journal, JournalHangs, Table
 from flow_manager_core.memory_journal import MemoryJournal
 from flow_manager_core.metrics import Metrics
 from flow_manager_core.models import Container, ContainerState, Message
@@ -75,7 +75,7 @@ class FaultyJournal(MemoryJournal):
             await super().commit(changes, urgent=urgent)
         if self.lies:
             self.lies -= 1
-            raise SystemFault("The disk did not say what came of it", retryable=True)
+            raise JournalHangs("The disk did not say what came of it")
         if last:
             self.died = True
             raise Killed
